@@ -1,0 +1,272 @@
+"""Cowrie: its events, its topics, and the session that is folded from them.
+
+An event stays the line that Cowrie wrote. Only what decides where it goes is decoded here (`Envelope`); everything
+else is read by whoever needs it, because any field may be missing or of another type in some version of Cowrie.
+"""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import xxhash
+
+from tallystick.contracts import timestamps
+from tallystick.contracts.pipelines import Balance, Chain, Pipeline, Recount, Stage, Tally
+from tallystick.contracts.topics import DEAD_LETTERS, Topic
+from tallystick.errors import TallyError
+
+KIND = "cowrie.log"
+SCHEMA = b"cowrie/1"
+
+EVENTS = Topic(
+    name="cowrie.events",
+    key='["sensor","session"]',
+    value="Slice of JSON lines as Cowrie wrote them",
+    owner="producers/cowrie",
+    summary="Every event of every honeypot log, as it was read, by session.",
+)
+SESSIONS = Topic(
+    name="cowrie.sessions",
+    key='["sensor","session"]',
+    value="SessionState",
+    owner="streams/sessions",
+    summary="The newest state of every session; also the changelog that the sessions agent recovers from.",
+    cleanup="compact",
+)
+TOPICS = (EVENTS, SESSIONS)
+
+PIPELINE = Pipeline(
+    kind=KIND,
+    stages=(
+        Stage("read", Balance()),
+        Stage(
+            "persisted",
+            Tally(
+                claim="read",
+                observers=(("raw_events", EVENTS.name, "events"), ("dead_letters", DEAD_LETTERS.name, "dead")),
+                recorded_by="sources",
+            ),
+        ),
+        Stage("aggregated", Chain(claim="read", agent="sessions", topic=EVENTS.name, sink="session_summaries")),
+        Stage("verified", Recount()),
+    ),
+)
+
+MAX_SESSION_CHARS = 64
+MAX_NAME_CHARS = 255
+UNKNOWN_SENSOR = "unknown"
+
+
+class UnreadableLine(TallyError):
+    """A line can't be taken as a Cowrie event. `reason` is one of a few fixed phrases, `detail` says more."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False):
+    """What every event must have: where it belongs, what it is, when it happened.
+
+    `session` is empty for events of the sensor itself. `timestamp` is canonical once `read_envelope` has returned it.
+    """
+
+    eventid: str
+    timestamp: str
+    session: str
+    sensor: str
+
+
+class _Line(msgspec.Struct, gc=False):
+    eventid: str
+    timestamp: str
+    session: str = ""
+    sensor: str = ""
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_encode = msgspec.json.Encoder().encode
+_decode_key = msgspec.json.Decoder(tuple[str, str]).decode
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def read_envelope(line: bytes, default_sensor: str = UNKNOWN_SENSOR) -> Envelope:
+    """Return the envelope of one line, tolerating everything in the fields that it does not need.
+
+    The sensor is the event's own, else `default_sensor`. NaN, lone surrogates, NUL and invalid UTF-8 in other fields
+    are no reason to refuse an event.
+    Raises UnreadableLine.
+    """
+    try:
+        found = _decode_line(line)
+        eventid, stamp, session, sensor = found.eventid, found.timestamp, found.session, found.sensor
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        eventid, stamp, session, sensor = _read_tolerantly(line)
+    if not eventid or len(eventid) > MAX_NAME_CHARS or _UNPRINTABLE.search(eventid):
+        raise UnreadableLine("eventid is not usable", repr(eventid[:80]))
+    if len(session) > MAX_SESSION_CHARS or _UNPRINTABLE.search(session):
+        raise UnreadableLine("session is not usable", repr(session[:80]))
+    if len(sensor) > MAX_NAME_CHARS or _UNPRINTABLE.search(sensor):
+        raise UnreadableLine("sensor is not usable", repr(sensor[:80]))
+    try:
+        return Envelope(eventid, timestamps.canonical(stamp), session, sensor or default_sensor)
+    except ValueError as error:
+        raise UnreadableLine("timestamp is not usable", str(error)) from error
+
+
+def parse_tolerantly(line: bytes) -> dict[str, Any]:
+    """Return all fields of one line. Invalid UTF-8 becomes lone surrogates (`surrogateescape`), NaN stays NaN.
+
+    Raises UnreadableLine where the line is no JSON object.
+    """
+    try:
+        value = json.loads(line.decode("utf-8", "surrogateescape"))
+    except RecursionError:
+        raise UnreadableLine("nested too deep") from None
+    except ValueError as error:
+        raise UnreadableLine("not JSON", str(error)[:200]) from error
+    if not isinstance(value, dict):
+        raise UnreadableLine("not a JSON object", type(value).__name__)
+    return value
+
+
+def _read_tolerantly(line: bytes) -> tuple[str, Any, str, str]:
+    fields = parse_tolerantly(line)
+    eventid = fields.get("eventid")
+    if not isinstance(eventid, str):
+        raise UnreadableLine("eventid is missing" if eventid is None else "eventid is not text")
+    stamp = fields.get("timestamp")
+    if stamp is None and (stamp := fields.get("time")) is None:
+        raise UnreadableLine("timestamp is missing")
+    named = {name: "" if fields.get(name) is None else fields[name] for name in ("session", "sensor")}
+    for name, value in named.items():
+        if not isinstance(value, str):
+            raise UnreadableLine(f"{name} is not text", type(value).__name__)
+    return eventid, stamp, named["session"], named["sensor"]
+
+
+def session_key(sensor: str, session: str) -> bytes:
+    """Return the record key of a session: a JSON array, so that no character of either name can be mistaken."""
+    return _encode((sensor, session))
+
+
+def read_session_key(key: bytes) -> tuple[str, str]:
+    """Return (sensor, session) of a record key. Raises msgspec.DecodeError."""
+    return _decode_key(key)
+
+
+def event_digest(line: bytes) -> int:
+    """Return the identity of an event within its session: xxh3-64 of the line without its end, as a signed integer."""
+    digest = xxhash.xxh3_64_intdigest(line)
+    return digest - (1 << 64) if digest >> 63 else digest
+
+
+class First(msgspec.Struct, array_like=True, frozen=True):
+    """A value together with the event time of the earliest event that held it; ties go to the smaller value."""
+
+    at: str
+    value: str | int
+
+
+class Seen(msgspec.Struct, omit_defaults=True):
+    """Something distinct that occurred in a session: how often, and from when to when."""
+
+    occurrences: int
+    first: str
+    last: str
+    position: int
+
+
+class CommandSeen(Seen, omit_defaults=True, kw_only=True):
+    """A command as it was typed. `text` is cut to `MAX_TEXT_CHARS`, then `cut_chars` says by how much."""
+
+    text: str
+    normalized: str
+    failed: int = 0
+    cut_chars: int = 0
+
+
+class LoginSeen(Seen, omit_defaults=True, kw_only=True):
+    """One pair of credentials and how it ended."""
+
+    username: str
+    password: str
+    succeeded: bool
+    cut_chars: int = 0
+
+
+class FileSeen(Seen, omit_defaults=True, kw_only=True):
+    """A file that was fetched or brought. `how` is download, download_failed or upload."""
+
+    how: str
+    shasum: str = ""
+    url: str = ""
+    filename: str = ""
+    size: int | None = None
+    cut_chars: int = 0
+
+
+class TunnelSeen(Seen, omit_defaults=True, kw_only=True):
+    """A direct-tcpip request: where it wanted to go."""
+
+    dst_ip: str
+    dst_port: int | None = None
+
+
+class KeySeen(Seen, omit_defaults=True, kw_only=True):
+    """A public key that was offered at login."""
+
+    fingerprint: str
+    type: str = ""
+    username: str = ""
+
+
+class SessionState(msgspec.Struct, omit_defaults=True):
+    """A session, as far as its events are known: the value of `cowrie.sessions`.
+
+    `revision` is the number of distinct events folded, and so is `event_count`: the same events make the same state.
+    Counts are exact. Lists hold distinct things ordered by (first event time, position, content) and are bounded: what
+    a bound kept out is counted in `cut`, by name of the list. `sources` holds the highest position folded of each
+    source. `digests` holds the identities of the folded events, 8 bytes each, ascending; once there are too many,
+    `digests_complete` is False and the watermarks in `sources` decide as well whether an event is new.
+    """
+
+    sensor: str
+    session: str
+    revision: int = 0
+    event_count: int = 0
+    first_event_at: str = ""
+    last_event_at: str = ""
+    closed_at: str = ""
+    kinds: dict[str, int] = {}
+    src_ip: First | None = None
+    src_port: First | None = None
+    dst_ip: First | None = None
+    dst_port: First | None = None
+    protocol: First | None = None
+    client_version: First | None = None
+    hassh: First | None = None
+    arch: First | None = None
+    duration_ms: First | None = None
+    login_failed: int = 0
+    login_succeeded: int = 0
+    command_count: int = 0
+    command_failed: int = 0
+    downloads: int = 0
+    downloads_failed: int = 0
+    uploads: int = 0
+    tunnel_count: int = 0
+    logins: list[LoginSeen] = []
+    commands: list[CommandSeen] = []
+    files: list[FileSeen] = []
+    tunnels: list[TunnelSeen] = []
+    keys: list[KeySeen] = []
+    cut: dict[str, int] = {}
+    sources: dict[str, int] = {}
+    digests: bytes = b""
+    digests_complete: bool = True
+
+
+encode_state = _encode
+decode_state = msgspec.json.Decoder(SessionState).decode

@@ -1,0 +1,41 @@
+"""Sources: what is ingested, who it is, and how far it has been read."""
+
+import msgspec
+import xxhash
+
+Ends = dict[str, dict[int, int]]
+"""Per topic and partition, the offset after the last record of a source that Kafka has acknowledged."""
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """How far a source has been read and acknowledged: the value of `source.positions`.
+
+    `digest` covers the whole content before `position`; a reader resumes only where it finds the same. `lines` are
+    `events`, `dead` letters and `blank` ones. `claimed` says that the claim of `attempt` has been sent.
+    """
+
+    source: str
+    kind: str
+    name: str
+    attempt: int
+    position: int
+    digest: str
+    lines: int
+    events: int
+    dead: int
+    blank: int
+    ends: Ends
+    claimed: bool
+    at: str
+
+
+def log_source_id(first_line: bytes, variant: int = 0) -> str:
+    """Return the id of a log file: 16 hex digits, a digest of its first complete line (without the line end).
+
+    A file that starts alike but differs later is another source: the same line with the next `variant`.
+    """
+    return xxhash.xxh3_64_hexdigest(first_line, seed=variant)
+
+
+encode_checkpoint = msgspec.json.Encoder().encode
+decode_checkpoint = msgspec.json.Decoder(Checkpoint).decode

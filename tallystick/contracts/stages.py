@@ -1,0 +1,180 @@
+"""Stages: claims, observations, verdicts: what travels in `stages`, `source.stages` and the two topics after them.
+
+A producer claims, sinks observe, and only `streams/stages` says whether the two tally. All counts are cumulative over
+the life of a source, so a message that is sent twice changes nothing. Times are canonical (`contracts/timestamps.py`).
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from tallystick.contracts.sources import Ends
+
+
+class Verdict(StrEnum):
+    """The three ways in which a stage ends."""
+
+    SUCCEEDED = "succeeded"
+    MISMATCH = "mismatch"
+    FAILED = "failed"
+
+
+class Started(msgspec.Struct, tag="started", tag_field="event", frozen=True, omit_defaults=True):
+    """A worker has begun `attempt` at `stage`. Sent again as its heartbeat, with a later `at`."""
+
+    source: str
+    kind: str
+    name: str
+    stage: str
+    attempt: int
+    at: str
+    projection: str = ""
+
+
+class Claimed(msgspec.Struct, tag="claimed", tag_field="event", frozen=True, omit_defaults=True):
+    """A worker has finished `attempt` at `stage` and says what it emitted since the beginning of the source.
+
+    `counts` are named totals (`lines`, `events`, `dead`, `blank`, `bytes`); `ends` tells where in Kafka they end.
+    `counts["lines"]` must be the sum of events, dead and blank, else the stage is a mismatch at once.
+    """
+
+    source: str
+    kind: str
+    name: str
+    stage: str
+    attempt: int
+    at: str
+    counts: dict[str, int]
+    ends: Ends
+    digest: str = ""
+
+
+class Passed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an observer has committed of one source from one partition, in total.
+
+    `offset` is the one after the last record of the source that is committed. Each event of the source is counted once
+    as `inserted`, as already `present` (the same event came from elsewhere), or as `dead`.
+    """
+
+    offset: int
+    inserted: int = 0
+    present: int = 0
+    dead: int = 0
+
+    @property
+    def total(self) -> int:
+        """All events seen."""
+        return self.inserted + self.present + self.dead
+
+
+class Observed(msgspec.Struct, tag="observed", tag_field="event", frozen=True, omit_defaults=True):
+    """An observer has committed records of a source.
+
+    `projection` names the database that it writes to, and is empty for an agent, which writes to Kafka. `produced` is
+    what an agent wrote in turn: per partition of its changelog, the offset after the last record about this source.
+    """
+
+    source: str
+    observer: str
+    projection: str
+    at: str
+    partitions: dict[int, Passed] = {}
+    produced: dict[int, int] = {}
+
+
+class Reported(msgspec.Struct, tag="reported", tag_field="event", frozen=True, omit_defaults=True):
+    """A commanded worker has looked for itself: `expected` and `found` are compared by the agent, name by name."""
+
+    source: str
+    stage: str
+    attempt: int
+    projection: str
+    at: str
+    expected: dict[str, int]
+    found: dict[str, int]
+    detail: str = ""
+
+
+class Failed(msgspec.Struct, tag="failed", tag_field="event", frozen=True, omit_defaults=True):
+    """A worker failed, died or fell silent. `exit_code` is negative for a signal, as in `subprocess`."""
+
+    source: str
+    kind: str
+    name: str
+    stage: str
+    attempt: int
+    at: str
+    reason: str
+    projection: str = ""
+    exit_code: int | None = None
+
+
+StageEvent = Started | Claimed | Observed | Reported | Failed
+
+
+class StageState(msgspec.Struct, omit_defaults=True):
+    """How one stage stands. No `verdict` yet: it is running or waiting. `claimed` and `observed` count events."""
+
+    attempt: int
+    verdict: Verdict | None = None
+    reason: str = ""
+    claimed: int = 0
+    observed: int = 0
+    started_at: str = ""
+    ended_at: str = ""
+
+
+class Projection(msgspec.Struct, omit_defaults=True):
+    """What one database (or, under the empty name, Kafka itself) holds of a source."""
+
+    observations: dict[str, Observed] = {}
+    reports: dict[str, Reported] = {}
+    stages: dict[str, StageState] = {}
+
+
+class SourceState(msgspec.Struct, omit_defaults=True):
+    """All that is known of a source: the value of `source.stages`. `revision` grows with every change."""
+
+    source: str
+    kind: str = ""
+    name: str = ""
+    attempt: int = 0
+    revision: int = 0
+    heard_at: str = ""
+    claims: dict[str, Claimed] = {}
+    projections: dict[str, Projection] = {}
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A verdict that has just been reached: the value of `stage.outcomes`."""
+
+    source: str
+    kind: str
+    name: str
+    stage: str
+    attempt: int
+    projection: str
+    verdict: Verdict
+    reason: str
+    claimed: int
+    observed: int
+    at: str
+
+
+class Command(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A stage that may begin: the value of `stage.commands`. Sent again after a crash; the worker repeats the work."""
+
+    source: str
+    kind: str
+    name: str
+    stage: str
+    attempt: int
+    projection: str
+    at: str
+
+
+encode = msgspec.json.Encoder().encode
+decode_event = msgspec.json.Decoder(StageEvent).decode
+decode_state = msgspec.json.Decoder(SourceState).decode
+decode_outcome = msgspec.json.Decoder(Outcome).decode
+decode_command = msgspec.json.Decoder(Command).decode

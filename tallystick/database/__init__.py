@@ -1,0 +1,1 @@
+"""The database, whatever tables it holds: engines, transactions, and which errors pass."""

@@ -1,0 +1,80 @@
+"""Engines for PostgreSQL and SQLite, and which of their errors are worth another try."""
+
+import sqlite3
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+
+from tallystick.errors import ConfigurationError
+from tallystick.settings import Settings
+
+MIN_SQLITE = (3, 35, 0)
+
+
+def make_engine(settings: Settings) -> sa.Engine:
+    """Return an engine for the configured database. It connects lazily; every connection is checked before use.
+
+    Raises ConfigurationError where no database is configured or the URL is neither PostgreSQL's nor SQLite's.
+    """
+    url = database_url(settings)
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    options = "-c timezone=UTC"
+    if settings.database.schema_name:
+        options += f" -c search_path={settings.database.schema_name}"
+    return sa.create_engine(
+        url, pool_pre_ping=True, pool_size=4, connect_args={"options": options, "connect_timeout": 10}
+    )
+
+
+def database_url(settings: Settings) -> sa.URL:
+    """Return the configured URL with the driver that we use: psycopg 3, or Python's own SQLite."""
+    if settings.database.url is None:
+        raise ConfigurationError(
+            "no database is configured: set database.url in tallystick.toml, or TALLY_DATABASE__URL"
+        )
+    try:
+        url = sa.make_url(settings.database.url.get_secret_value())
+    except ArgumentError as error:
+        raise ConfigurationError("database.url is not a database URL such as postgresql://user@host/name") from error
+    match url.get_backend_name():
+        case "postgresql" | "postgres":
+            return url.set(drivername="postgresql+psycopg")
+        case "sqlite":
+            if sqlite3.sqlite_version_info < MIN_SQLITE:
+                raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
+            return url
+        case other:
+            raise ConfigurationError(f"database.url names {other!r}; PostgreSQL and SQLite are supported")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether `error` may pass by itself: the server is away or overloaded, or a lock was in the way."""
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated or isinstance(error, InterfaceError):
+            return True
+        state = getattr(error.orig, "sqlstate", None)
+        if state is not None:
+            return state[:2] in {"08", "40", "53", "57"} or state == "55P03"
+        text = str(error.orig)
+        return isinstance(error, OperationalError) and (
+            "locked" in text or "busy" in text or "connect" in text or "closed" in text or "terminat" in text
+        )
+    return False
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": 60, "isolation_level": None})
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

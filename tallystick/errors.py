@@ -1,0 +1,35 @@
+"""The exceptions of Tallystick.
+
+TallyError
+├── UsageError            what was asked for can't be done as asked; exit code 2
+├── ConfigurationError    a setting, topic or schema is not as it must be
+├── ServiceError          Kafka, the database or the local stack can't be used
+│   └── FencedError       another process has taken over the same work
+└── ContractError         bytes that do not keep a contract (a slice, a stage event, a state)
+
+Every message says what is wrong, where, and what to do.
+"""
+
+
+class TallyError(Exception):
+    """Base of all errors that Tallystick raises on purpose."""
+
+
+class UsageError(TallyError):
+    """The command can't be carried out as it was given."""
+
+
+class ConfigurationError(TallyError):
+    """A setting, a topic or a database schema is not as it must be."""
+
+
+class ServiceError(TallyError):
+    """Kafka, the database or the local stack can't be used."""
+
+
+class FencedError(ServiceError):
+    """Another process holds the same partitions and has moved on; this one must stop and rejoin."""
+
+
+class ContractError(TallyError):
+    """Bytes from a topic do not keep the topic's contract."""

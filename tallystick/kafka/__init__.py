@@ -1,0 +1,1 @@
+"""Kafka clients: one way to produce, one to consume, one to look at the cluster."""

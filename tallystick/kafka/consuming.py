@@ -1,0 +1,87 @@
+"""Consumers: the one factory, and reading a compacted topic whole."""
+
+import logging
+import time
+from collections.abc import Iterator
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from tallystick.contracts.topics import MAX_RECORD_BYTES
+from tallystick.errors import ServiceError
+from tallystick.kafka.config import client_config
+from tallystick.settings import Settings
+
+_quiet = logging.getLogger("tallystick.kafka.librdkafka")
+
+
+def make_consumer(settings: Settings, *, client_id: str, group: str) -> Consumer:
+    """Return a consumer of `group`: it starts at the earliest record, commits nothing by itself, bounds its memory."""
+    return Consumer(
+        {
+            **client_config(settings, client_id=client_id),
+            "group.id": settings.kafka.group(group),
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "enable.partition.eof": False,
+            "fetch.wait.max.ms": 50,
+            "fetch.message.max.bytes": 1024 * 1024,
+            "receive.message.max.bytes": 2 * MAX_RECORD_BYTES + 64 * 1024 * 1024,
+            "queued.max.messages.kbytes": 32 * 1024,
+            "session.timeout.ms": 20_000,
+            "heartbeat.interval.ms": 2_000,
+            "max.poll.interval.ms": 600_000,
+        },
+        logger=_quiet,
+    )
+
+
+def records(consumer: Consumer, *, most: int, seconds: float) -> list[Message]:
+    """Return up to `most` records that arrive within `seconds`. Transient errors are left to librdkafka.
+
+    Raises ServiceError for what it can't mend (no such topic, not authorised).
+    """
+    found = []
+    for message in consumer.consume(most, seconds):
+        error = message.error()
+        if error is None:
+            found.append(message)
+        elif error.fatal() or error.code() in _HOPELESS:
+            raise ServiceError(f"can't read {message.topic() or 'from Kafka'}: {error.str()}")
+    return found
+
+
+_HOPELESS = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+}
+
+
+def read_whole(settings: Settings, topic: str, *, client_id: str, seconds: float = 60.0) -> Iterator[Message]:
+    """Yield every record that `topic` (one or more partitions) holds now, in order per partition.
+
+    Raises ServiceError where Kafka doesn't deliver them: nothing arrived for `seconds`.
+    """
+    consumer = make_consumer(settings, client_id=client_id, group=client_id)
+    try:
+        try:
+            known = consumer.list_topics(topic, timeout=seconds).topics[topic]
+            partitions = [TopicPartition(topic, number, 0) for number in known.partitions]
+            bounds = {p.partition: consumer.get_watermark_offsets(p, timeout=seconds) for p in partitions}
+        except KafkaException as error:
+            raise ServiceError(f"can't read {topic}: {error.args[0].str()}") from error
+        missing = {number for number, (low, high) in bounds.items() if low < high}
+        consumer.assign([TopicPartition(topic, number, bounds[number][0]) for number in missing])
+        last = time.monotonic()
+        while missing:
+            for message in records(consumer, most=5_000, seconds=0.1):
+                last = time.monotonic()
+                yield message
+            for position in consumer.position([TopicPartition(topic, number) for number in missing]):
+                if position.offset >= bounds[position.partition][1]:
+                    missing.discard(position.partition)
+            if missing and time.monotonic() - last > seconds:
+                raise ServiceError(f"{topic} holds records that Kafka hasn't delivered for {seconds:.0f} s")
+    finally:
+        consumer.close()

@@ -1,0 +1,67 @@
+"""The one logger: structured, one event a line, on standard error.
+
+`log_format` `json` gives JSON lines, `text` a readable line, `auto` text on a terminal and JSON elsewhere. Values that
+could come from an attacker are rendered by JSON or `repr`, so that no control character reaches a terminal.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import orjson
+import structlog
+
+from tallystick.settings import Settings
+
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^:/@\s]*):([^@\s]*)@")
+_SECRET_NAMES = ("password", "secret", "token")
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with the password of every URL in it replaced by `***`."""
+    return _PASSWORD_IN_URL.sub(r"\1:***@", text)
+
+
+def configure(settings: Settings, *, role: str) -> None:
+    """Set up logging for this process; every line names its `role`. Third-party loggers go the same way."""
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _redact,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer(serializer=lambda value, **_: orjson.dumps(value, default=repr).decode())
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(role=role)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+
+
+def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
+    """Return the logger of a module: `log = get_logger(__name__)`."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    return logger
+
+
+def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if any(secret in name.lower() for secret in _SECRET_NAMES):
+            event[name] = "***"
+        elif isinstance(value, str) and "://" in value:
+            event[name] = without_secrets(value)
+    return event

@@ -1,0 +1,137 @@
+"""All settings, in one object: defaults, then `tallystick.toml`, then environment variables `TALLY_…`.
+
+Nested names are joined by two underscores: `TALLY_KAFKA__BOOTSTRAP_SERVERS`, `TALLY_DATABASE__URL`. The file is the one
+that `TALLY_CONFIG` names, else `tallystick.toml` in the working directory.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from tallystick.contracts.topics import Topic
+from tallystick.errors import ConfigurationError
+
+Count = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Section):
+    """Which Kafka to use, and how. Without `bootstrap_servers` the local stack is started or joined."""
+
+    bootstrap_servers: str | None = None
+    topic_prefix: str = Field(default="", pattern=r"^[a-zA-Z0-9._-]{0,64}$")
+    partitions: Count = 4
+    replication_factor: Count = 1
+    retention_ms: int = Field(default=-1, ge=-1)
+    client: dict[str, str] = {}
+    """Further librdkafka properties, such as `security.protocol`, for every client but Faust's."""
+
+    def topic(self, topic: Topic) -> str:
+        """Return the name of `topic` in this deployment."""
+        return self.topic_prefix + topic.name
+
+    def group(self, name: str) -> str:
+        """Return the name of a consumer group in this deployment."""
+        return f"{self.topic_prefix}tallystick-{name}"
+
+
+class DatabaseSettings(_Section):
+    """Which database to fill: an SQLAlchemy URL (`postgresql://…` or `sqlite:///…`). Without one, the local stack's."""
+
+    url: SecretStr | None = None
+    schema_name: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    """PostgreSQL only: the schema that holds the tables; the role's default where it is not given."""
+
+
+class ReaderSettings(_Section):
+    """How producers read. A window is what is read before it is grouped by key and sent."""
+
+    window_bytes: Count = 8 * 1024 * 1024
+    window_seconds: Seconds = 0.25
+    max_line_bytes: Annotated[int, Field(gt=0, le=12 * 1024 * 1024)] = 12 * 1024 * 1024
+    max_events_per_record: Count = 2_000
+    heartbeat_seconds: Seconds = 10.0
+    settle_seconds: Seconds = 2.0
+    """How long the last, unfinished line of a file that has just been written to may take to be finished."""
+
+
+class AgentSettings(_Section):
+    """How Faust agents work: the bounds of a checkpoint, and the memory of the state store."""
+
+    checkpoint_records: Count = 1_000
+    checkpoint_seconds: Seconds = 0.2
+    cache_bytes: Count = 32 * 1024 * 1024
+
+
+class SinkSettings(_Section):
+    """How sinks batch, and how long they wait while the database is away before they try again."""
+
+    batch_records: Count = 4_000
+    batch_bytes: Count = 16 * 1024 * 1024
+    batch_seconds: Seconds = 0.2
+    retry_max_seconds: Seconds = 10.0
+
+
+class VerifierSettings(_Section):
+    """How long a session may differ without any change before the verifier reports the difference."""
+
+    settle_seconds: Seconds = 5.0
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Build it with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TALLY_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    home: Path = Field(default_factory=lambda: platformdirs.user_data_path("tallystick"))
+    """Where the local stack and the agents' state live (`TALLY_HOME`)."""
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    log_format: str = Field(default="auto", pattern="^(auto|json|text)$")
+    kafka: KafkaSettings = KafkaSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    reader: ReaderSettings = ReaderSettings()
+    agents: AgentSettings = AgentSettings()
+    sinks: SinkSettings = SinkSettings()
+    verifier: VerifierSettings = VerifierSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file; no dotenv, no secret folder: one way each."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_path())
+
+
+def config_path() -> Path:
+    """Return the configuration file's path; the file need not exist."""
+    return Path(os.environ.get("TALLY_CONFIG", "tallystick.toml"))
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process. Raises ConfigurationError that names every wrong setting at once."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise ConfigurationError(f"settings are not right (environment TALLY_… or {config_path()}):\n{wrong}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{config_path()} can't be read as TOML: {error}") from error
