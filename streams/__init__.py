@@ -1,0 +1,1 @@
+"""Faust agents, thin, and beside each of them the pure fold that it runs."""

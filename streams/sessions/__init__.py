@@ -1,0 +1,1 @@
+"""Sessions: from Cowrie's events to one state a session."""

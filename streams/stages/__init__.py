@@ -1,0 +1,1 @@
+"""Stages: the one place where a verdict is reached."""

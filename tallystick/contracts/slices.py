@@ -81,3 +81,11 @@ def decode(value: bytes | None, headers: Iterable[tuple[str, bytes | str | None]
         return Slice(source.decode("ascii"), low, [low + offset for offset in offsets], events)
     except (KeyError, ValueError) as error:
         raise ContractError(f"not a slice: {error!r}; headers are {sorted(found)}") from error
+
+
+def source_of(headers: Iterable[tuple[str, bytes | str | None]] | None) -> str | None:
+    """Return the source of a slice without decoding it; None where the header is missing or malformed."""
+    for name, value in headers or ():
+        if name == "source":
+            return value.decode("ascii") if isinstance(value, bytes) and value.isascii() else None
+    return None

@@ -3,15 +3,20 @@
 import msgspec
 import xxhash
 
+IDENTITY_BYTES = 1024 * 1024
+
 Ends = dict[str, dict[int, int]]
 """Per topic and partition, the offset after the last record of a source that Kafka has acknowledged."""
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
+class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far a source has been read and acknowledged: the value of `source.positions`.
 
     `digest` covers the whole content before `position`; a reader resumes only where it finds the same. `lines` are
     `events`, `dead` letters and `blank` ones. `claimed` says that the claim of `attempt` has been sent.
+    `unfinished` bytes after `position` were sent as the letter of a last line without an end, and are counted in
+    `dead`; `whole` is then the digest of the content with them. Once that line is finished it is read again, and
+    counted as well where it has become an event.
     """
 
     source: str
@@ -27,14 +32,17 @@ class Checkpoint(msgspec.Struct, frozen=True):
     ends: Ends
     claimed: bool
     at: str
+    unfinished: int = 0
+    whole: str = ""
 
 
 def log_source_id(first_line: bytes, variant: int = 0) -> str:
     """Return the id of a log file: 16 hex digits, a digest of its first complete line (without the line end).
 
-    A file that starts alike but differs later is another source: the same line with the next `variant`.
+    A file that starts alike but differs later is another source: the same line with the next `variant`. Of a longer
+    line only the first IDENTITY_BYTES count.
     """
-    return xxhash.xxh3_64_hexdigest(first_line, seed=variant)
+    return xxhash.xxh3_64_hexdigest(first_line[:IDENTITY_BYTES], seed=variant)
 
 
 encode_checkpoint = msgspec.json.Encoder().encode

@@ -72,6 +72,7 @@ class Observed(msgspec.Struct, tag="observed", tag_field="event", frozen=True, o
 
     `projection` names the database that it writes to, and is empty for an agent, which writes to Kafka. `produced` is
     what an agent wrote in turn: per partition of its changelog, the offset after the last record about this source.
+    `attempt` is only given by the observer that records claims: the attempt whose claim the database now holds.
     """
 
     source: str
@@ -80,6 +81,7 @@ class Observed(msgspec.Struct, tag="observed", tag_field="event", frozen=True, o
     at: str
     partitions: dict[int, Passed] = {}
     produced: dict[int, int] = {}
+    attempt: int = 0
 
 
 class Reported(msgspec.Struct, tag="reported", tag_field="event", frozen=True, omit_defaults=True):
@@ -96,7 +98,11 @@ class Reported(msgspec.Struct, tag="reported", tag_field="event", frozen=True, o
 
 
 class Failed(msgspec.Struct, tag="failed", tag_field="event", frozen=True, omit_defaults=True):
-    """A worker failed, died or fell silent. `exit_code` is negative for a signal, as in `subprocess`."""
+    """A worker failed, died or fell silent. `exit_code` is negative for a signal, as in `subprocess`.
+
+    `presumed` says that somebody else concluded it (the supervisor, or a clock): the worker's own claim of the same
+    attempt outranks it. A worker that claims what it could read of a damaged source sends its `Failed` first.
+    """
 
     source: str
     kind: str
@@ -107,6 +113,7 @@ class Failed(msgspec.Struct, tag="failed", tag_field="event", frozen=True, omit_
     reason: str
     projection: str = ""
     exit_code: int | None = None
+    presumed: bool = False
 
 
 StageEvent = Started | Claimed | Observed | Reported | Failed
@@ -118,6 +125,7 @@ class StageState(msgspec.Struct, omit_defaults=True):
     attempt: int
     verdict: Verdict | None = None
     reason: str = ""
+    presumed: bool = False
     claimed: int = 0
     observed: int = 0
     started_at: str = ""

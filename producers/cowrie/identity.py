@@ -1,0 +1,103 @@
+"""Which source a file is, and where to go on reading it: decided by its content alone."""
+
+from collections.abc import Mapping
+
+import msgspec
+import xxhash
+
+from producers.cowrie.decompression import CHUNK_BYTES, Content, DamagedStream
+from producers.cowrie.lines import BOM
+from tallystick.contracts.sources import IDENTITY_BYTES, Checkpoint, log_source_id
+
+_PROBE_BYTES = 64 * 1024
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A file that has been recognised: go on at `position`; `digest` has hashed all content before it.
+
+    `checkpoint` is that of the source, none where it is a new one. `changed` says that there is content that the
+    checkpoint doesn't know of.
+    """
+
+    source: str
+    position: int
+    digest: xxhash.xxh3_128
+    checkpoint: Checkpoint | None
+    changed: bool
+
+
+def identify(content: Content, known: Mapping[str, Checkpoint]) -> Identity:
+    """Recognise the source that begins as `content` does, and leave `content` where reading goes on.
+
+    Raises OSError. A damaged stream counts as far as it can be read.
+    """
+    line = first_line(content)
+    candidates: list[Checkpoint] = []
+    while checkpoint := known.get(source := log_source_id(line, len(candidates))):
+        candidates.append(checkpoint)
+    states = _digests(content, {candidate.position for candidate in candidates})
+    for candidate in candidates:
+        state = states.get(candidate.position)
+        if state is not None and state.hexdigest() == candidate.digest:
+            content.seek(candidate.position)
+            changed = _changed(content, candidate, state.copy())
+            content.seek(candidate.position)
+            return Identity(candidate.source, candidate.position, state, candidate, changed)
+    content.seek(0)
+    start = _skip_bom(content)
+    return Identity(source, start, xxhash.xxh3_128(BOM[:start]), None, changed=True)
+
+
+def first_line(content: Content) -> bytes:
+    """Return the first line that isn't blank, without its end, an unfinished one too; or its first IDENTITY_BYTES."""
+    content.seek(0)
+    _skip_bom(content)
+    held = b""
+    while len(held) < IDENTITY_BYTES and (data := _read(content, _PROBE_BYTES)):
+        *lines, held = (held + data).split(b"\n")
+        for line in lines:
+            if line.strip():
+                return line.removesuffix(b"\r")
+    return held.removesuffix(b"\r") if held.strip() else b""
+
+
+def _skip_bom(content: Content) -> int:
+    start = b""
+    while len(start) < len(BOM) and (data := _read(content, len(BOM) - len(start))):
+        start += data
+    if start == BOM:
+        return len(BOM)
+    content.seek(0)
+    return 0
+
+
+def _digests(content: Content, positions: set[int]) -> dict[int, xxhash.xxh3_128]:
+    """Return the state of the digest at each of `positions` that the content reaches, in one pass."""
+    content.seek(0)
+    state, found = xxhash.xxh3_128(), {}
+    for position in sorted(positions):
+        if not _hash_up_to(content, position, state):
+            break
+        found[position] = state.copy()
+    return found
+
+
+def _changed(content: Content, known: Checkpoint, state: xxhash.xxh3_128) -> bool:
+    if not _hash_up_to(content, known.position + known.unfinished, state):
+        return True
+    return bool(_read(content, 1)) or (known.unfinished > 0 and state.hexdigest() != known.whole)
+
+
+def _hash_up_to(content: Content, position: int, state: xxhash.xxh3_128) -> bool:
+    while content.position < position:
+        if not (data := _read(content, min(CHUNK_BYTES, position - content.position))):
+            return False
+        state.update(data)
+    return True
+
+
+def _read(content: Content, size: int) -> bytes:
+    try:
+        return content.read(size)
+    except DamagedStream:
+        return b""  # told again by whoever reads on from here

@@ -1,0 +1,191 @@
+"""Agents that work in checkpoints: the one way in which an agent keeps state here.
+
+A checkpoint is a batch that is done or not done as a whole. Its effects, in this order:
+
+1. fold the batch's records into the states of their keys, in memory;
+2. write each touched state once to the changelog, to the partition of its records, together with what follows from it;
+3. wait until Kafka has acknowledged all of that;
+4. take the states into the store, with their changelog offsets;
+5. send what may only be said once the states are safe (observations), and wait for Kafka again;
+6. acknowledge the batch, in order. Only now may Faust commit its offsets.
+
+A crash before 6 repeats the batch, and a fold takes repeats without harm. Anything that a fold can't explain crashes
+the worker: with Faust's defaults an agent that raises loses the event, or goes on committing without processing.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+import faust
+import msgspec
+from faust.streams import Stream
+from faust.types import EventT
+from faust.types.stores import StoreT
+from rocksdict import Rdict
+
+from streams.store import CheckpointStore, Written
+from tallystick.contracts.slices import Headers
+from tallystick.contracts.topics import Topic
+from tallystick.kafka.publisher import Publisher
+from tallystick.settings import Settings
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One record of the source topic."""
+
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+class Send(msgspec.Struct, frozen=True):
+    """A record that an agent wants to be sent, by its topic in the catalogue."""
+
+    topic: Topic
+    key: bytes
+    value: bytes
+
+
+class KeyFold(Protocol):
+    """The fold of one key within one checkpoint."""
+
+    def add(self, record: Record) -> None:
+        """Take a record. It never raises for a bad event: that goes to the dead letters, by `follows`."""
+
+    def state(self) -> bytes | None:
+        """Return the encoded state, or None for a key that has none. Called once, after the last `add`."""
+
+    def follows(self) -> Sequence[Send]:
+        """Return what is to be sent together with the state."""
+
+
+class Aggregate(Protocol):
+    """What an agent computes; pure, so that it can be run without Kafka."""
+
+    def open(self, key: bytes, state: bytes | None) -> KeyFold:
+        """Return the fold of `key` from its newest state."""
+
+    def sealed(self, records: Sequence[Record], written: Sequence[Written]) -> Sequence[Send]:
+        """Return what may be said now that `written` is in the changelog."""
+
+
+class CheckpointedTable(faust.Table[bytes, bytes]):
+    """A Faust table whose changelog is a topic of ours. Faust recovers it; only `run_checkpoints` writes it."""
+
+    def __init__(self, app: faust.App, *, changelog: Topic, settings: Settings, database: Rdict) -> None:
+        self._database = database
+        name = settings.kafka.topic(changelog)
+        super().__init__(
+            app,
+            name=name,
+            key_type=bytes,
+            value_type=bytes,
+            partitions=changelog.partitions(settings.kafka.partitions),
+            changelog_topic=app.topic(
+                name,
+                key_type=bytes,
+                value_type=bytes,
+                key_serializer="raw",
+                value_serializer="raw",
+                partitions=changelog.partitions(settings.kafka.partitions),
+                compacting=True,
+                deleting=False,
+                internal=True,
+                acks=False,
+                allow_empty=True,
+            ),
+        )
+        app.tables.add(self)
+
+    def _new_store(self) -> StoreT[bytes, bytes]:
+        return CheckpointStore("rocksdb://", self.app, self, table_name=self.name, database=self._database)
+
+    @property
+    def states(self) -> CheckpointStore:
+        """The store, by its own type."""
+        store = self.data
+        assert isinstance(store, CheckpointStore)  # noqa: S101 - `_new_store` makes nothing else
+        return store
+
+
+async def run_checkpoints(
+    stream: Stream[bytes],
+    *,
+    app: faust.App,
+    table: CheckpointedTable,
+    aggregate: Aggregate,
+    publisher: Publisher,
+    settings: Settings,
+) -> None:
+    """Work through `stream` in checkpoints until the worker stops. Crashes the worker on whatever goes wrong."""
+    bounds = settings.agents
+    by_hand = cast(Stream[EventT[bytes]], stream.noack())
+    batches = by_hand.noack_take(bounds.checkpoint_records, within=bounds.checkpoint_seconds)
+    try:
+        async for batch in batches:
+            # What came before a rebalance belongs to whoever holds the partition now, and will be delivered again.
+            current = [event for event in batch if event.message.generation_id == app.consumer_generation_id]
+            await _checkpoint(current, table=table, aggregate=aggregate, publisher=publisher, settings=settings)
+            for event in current:
+                event.ack()
+    except Exception as error:
+        await app.crash(error)
+        raise
+
+
+async def _checkpoint(
+    batch: Sequence[EventT[bytes]],
+    *,
+    table: CheckpointedTable,
+    aggregate: Aggregate,
+    publisher: Publisher,
+    settings: Settings,
+) -> None:
+    changelog = table.name
+    records = [_record(event) for event in batch]
+    folds: dict[tuple[int, bytes], KeyFold] = {}
+    for record in records:
+        place = record.partition, record.key
+        fold = folds.get(place)
+        if fold is None:
+            fold = folds[place] = aggregate.open(record.key, table.states.read(record.partition, record.key))
+        fold.add(record)
+    written: list[Written] = []
+
+    def write(partition: int, key: bytes, value: bytes) -> None:
+        publisher.send(
+            changelog,
+            key=key,
+            value=value,
+            partition=partition,
+            on_delivery=lambda _, offset: written.append(Written(key, value, partition, offset)),
+        )
+
+    for (partition, key), fold in folds.items():
+        if (value := fold.state()) is not None:
+            write(partition, key, value)
+        _send_all(publisher, settings, fold.follows())
+    await _flush(publisher)
+    table.states.commit(written)
+    if said := aggregate.sealed(records, written):
+        _send_all(publisher, settings, said)
+        await _flush(publisher)
+
+
+def _record(event: EventT[bytes]) -> Record:
+    message: Any = event.message
+    headers = message.headers
+    pairs = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
+    return Record(message.partition, message.offset, bytes(message.key or b""), bytes(message.value or b""), pairs)
+
+
+def _send_all(publisher: Publisher, settings: Settings, sends: Sequence[Send]) -> None:
+    for send in sends:
+        publisher.send(settings.kafka.topic(send.topic), key=send.key, value=send.value)
+
+
+async def _flush(publisher: Publisher) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, publisher.flush)

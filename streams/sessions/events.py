@@ -1,0 +1,81 @@
+"""The fields of a Cowrie event that a session is folded from, under their names in all versions."""
+
+from types import NoneType
+from typing import get_args
+
+import msgspec
+
+from tallystick.contracts.cowrie import MAX_NAME_CHARS, UnreadableLine, parse_tolerantly, read_envelope
+from tallystick.contracts.timestamps import canonical
+
+
+class Event(msgspec.Struct, gc=False):
+    """One event. Every field but the first may be missing; `read_event` tells the time.
+
+    Fields stand in the order in which Cowrie writes them, which is the order that decodes fastest.
+    """
+
+    eventid: str
+    protocol: str | None = None
+    src_ip: str | None = None
+    src_port: int | None = None
+    dst_ip: str | None = None
+    dst_port: int | None = None
+    username: str | None = None
+    password: str | None = None
+    input: str | None = None
+    version: str | None = None
+    hassh: str | None = None
+    arch: str | None = None
+    fingerprint: str | None = None
+    type: str | None = None
+    url: str | None = None
+    filename: str | None = None
+    destfile: str | None = None
+    outfile: str | None = None
+    size: int | None = None
+    shasum: str | None = None
+    duration: int | float | str | None = None
+    duration_ms: int | float | str | None = None
+    timestamp: str | int | float | None = None
+    time: str | int | float | None = None
+
+
+_decode = msgspec.json.Decoder(Event).decode
+_USABLE = {
+    field.name: tuple(kind for kind in get_args(field.type) if kind is not NoneType)
+    for field in msgspec.structs.fields(Event)
+    if field.name not in {"eventid", "timestamp", "time"}
+}
+
+
+def read_event(line: bytes) -> tuple[Event, str]:
+    """Return the event of one line and its canonical time, by the rules of `read_envelope`.
+
+    Fields of a type that can't be used are missing.
+    Raises UnreadableLine where `read_envelope` does.
+    """
+    try:
+        event = _decode(line)
+        at = canonical(event.time if event.timestamp is None else event.timestamp)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _read_tolerantly(line)
+    eventid = event.eventid
+    if eventid.isascii() and eventid.isprintable() and 0 < len(eventid) <= MAX_NAME_CHARS:
+        return event, at
+    return _read_tolerantly(line)
+
+
+def _read_tolerantly(line: bytes) -> tuple[Event, str]:
+    envelope = read_envelope(line)
+    try:
+        fields = parse_tolerantly(line)
+    except UnreadableLine:
+        # The envelope could be read without the field that stops the tolerant parser, such as a number of 5,000 digits.
+        fields = {}
+    event = Event(envelope.eventid)
+    for name, kinds in _USABLE.items():
+        value = fields.get(name)
+        if isinstance(value, kinds) and not isinstance(value, bool):
+            setattr(event, name, value)
+    return event, envelope.timestamp

@@ -1,0 +1,70 @@
+"""What follows an exit: a pure decision, so that it can be read and tested as a table."""
+
+import msgspec
+
+from tallystick.supervision.exits import Exit, ExitReason
+
+USAGE_CODE = 2
+CONFIGURATION_CODE = 78
+_FINAL = {
+    USAGE_CODE: "exit code 2: the command line is wrong, so another try can't help",
+    CONFIGURATION_CODE: "exit code 78: the configuration is wrong, so another try can't help",
+}
+
+
+class RoleSpec(msgspec.Struct, frozen=True):
+    """One role: what to run, and how often it may be restarted in a row.
+
+    A `one_shot` is done once it returns with exit code 0; any other role has to run until it is stopped, and is
+    restarted whatever its exit code. `env` is added to the environment of the supervisor.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    one_shot: bool = False
+    max_restarts: int = 5
+    env: dict[str, str] = {}
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The role has done what it had to; nothing follows."""
+
+
+class Restart(msgspec.Struct, frozen=True):
+    """Start the role again in `after_seconds`; it is the `number`th restart in a row, from 1."""
+
+    after_seconds: float
+    number: int
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """The role is not started again. `reason` is a sentence for people."""
+
+    reason: str
+
+
+Decision = Done | Restart | GiveUp
+
+
+class RestartPolicy(msgspec.Struct, frozen=True):
+    """Exponential back-off with jitter: each wait is drawn between half of a bound and the bound, which doubles.
+
+    The first wait is at least `first_seconds`, none is above `longest_seconds`. A role that has run for
+    `steady_seconds` starts over with its count of restarts.
+    """
+
+    first_seconds: float = 0.2
+    longest_seconds: float = 10.0
+    steady_seconds: float = 60.0
+
+    def decide(self, spec: RoleSpec, ended: Exit, *, restarts: int, jitter: float) -> Decision:
+        """Return what follows `ended` after `restarts` restarts in a row; `jitter` is random, from 0 to 1."""
+        if ended.reason is ExitReason.FINISHED and spec.one_shot:
+            return Done()
+        if ended.exit_code in _FINAL:
+            return GiveUp(_FINAL[ended.exit_code])
+        used = 0 if ended.ran_seconds >= self.steady_seconds else restarts
+        if used >= spec.max_restarts:
+            return GiveUp(f"given up after {used} restarts")
+        bound = min(self.longest_seconds, self.first_seconds * 2 ** (used + 1))
+        return Restart(after_seconds=bound * (1 + jitter) / 2, number=used + 1)

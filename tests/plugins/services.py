@@ -1,0 +1,98 @@
+"""The servers that integration and fault tests run on, by one fixture.
+
+Configured ones (`TALLY_KAFKA__BOOTSTRAP_SERVERS`, `TALLY_DATABASE__URL`), else containers where a Docker engine
+answers, else the local stack in a folder of this test run. Each test has topics and a schema of its own.
+"""
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from tallystick.contracts.catalogue import TOPICS
+from tallystick.database.engine import make_engine
+from tallystick.kafka import topics
+from tallystick.local import stack
+from tallystick.settings import DatabaseSettings, KafkaSettings, Settings, load_settings
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings that name a running Kafka and a running PostgreSQL."""
+    configured = load_settings()
+    if configured.kafka.bootstrap_servers and configured.database.url:
+        yield configured
+    elif _docker_answers():
+        with _containers() as (bootstrap_servers, url):
+            yield _settings(configured, bootstrap_servers=bootstrap_servers, url=url)
+    else:
+        home = configured.model_copy(update={"home": tmp_path_factory.mktemp("home")})
+        try:
+            yield stack.resolve(home)
+        finally:
+            stack.down(home)
+
+
+@pytest.fixture
+def settings(servers: Settings, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of one test: topics of its own, which exist, an empty schema of its own, a home folder of its own."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    mine = servers.model_copy(
+        update={
+            "home": tmp_path / "home",
+            "kafka": servers.kafka.model_copy(update={"topic_prefix": f"{name}."}),
+            "database": servers.database.model_copy(update={"schema_name": name}),
+        }
+    )
+    topics.create(mine, TOPICS)
+    yield mine
+    topics.admin(mine).delete_topics([mine.kafka.topic(topic) for topic in TOPICS], operation_timeout=10)
+    engine = make_engine(servers)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"DROP SCHEMA IF EXISTS {name} CASCADE"))
+    engine.dispose()
+
+
+@pytest.fixture
+def kafka_settings(settings: Settings) -> Settings:
+    """The same, for tests that need no database."""
+    return settings
+
+
+@pytest.fixture
+def sqlite_settings(settings: Settings, tmp_path: Path) -> Settings:
+    """The same with an SQLite file as the database."""
+    database = DatabaseSettings(url=SecretStr(f"sqlite:///{tmp_path / 'tally.db'}"))
+    return settings.model_copy(update={"database": database})
+
+
+def _settings(base: Settings, *, bootstrap_servers: str, url: str) -> Settings:
+    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers)
+    return base.model_copy(update={"kafka": kafka, "database": DatabaseSettings(url=SecretStr(url))})
+
+
+def _docker_answers() -> bool:
+    docker = shutil.which("docker")
+    if docker is None or os.environ.get("TALLY_TEST_SERVERS") == "local":
+        return False
+    try:
+        return subprocess.run([docker, "info"], capture_output=True, timeout=20, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+@contextmanager
+def _containers() -> Iterator[tuple[str, str]]:
+    from testcontainers.kafka import KafkaContainer
+    from testcontainers.postgres import PostgresContainer
+
+    kafka = KafkaContainer().with_kraft()
+    with kafka, PostgresContainer("postgres:18", driver="psycopg") as postgres:
+        yield kafka.get_bootstrap_server(), postgres.get_connection_url()
