@@ -1,0 +1,1 @@
+"""Sinks: what turns topics into rows, and says how many there are: one loop for all."""

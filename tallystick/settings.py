@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     """Where the local stack and the agents' state live (`TALLY_HOME`)."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     log_format: str = Field(default="auto", pattern="^(auto|json|text)$")
+    stall_seconds: Seconds = 600.0
+    """How long a load may stand still before it gives up and says what it waits for."""
     kafka: KafkaSettings = KafkaSettings()
     database: DatabaseSettings = DatabaseSettings()
     reader: ReaderSettings = ReaderSettings()

@@ -102,8 +102,8 @@ class Content(Protocol):
     def seek(self, position: int) -> None:
         """Go on reading at `position`, which the content must reach. Raises DamagedStream and OSError."""
 
-    def check_end(self) -> None:
-        """Raise DamagedStream where the file, as far as it was read, ends inside of a compressed stream."""
+    def damage(self) -> DamagedStream | None:
+        """Return what is wrong where `read` came to an end: nothing, damage, or an end inside of a stream."""
 
     def bytes_read(self) -> int:
         """Return how far the file itself has been read, in bytes."""
@@ -125,8 +125,9 @@ class PlainContent:
         """See `Content`."""
         self.position = self._file.seek(position)
 
-    def check_end(self) -> None:
+    def damage(self) -> DamagedStream | None:
         """See `Content`; a plain file may end anywhere."""
+        return None
 
     def bytes_read(self) -> int:
         """See `Content`."""
@@ -178,12 +179,11 @@ class CompressedContent:
             if not self.read(min(CHUNK_BYTES, position - self.position)):
                 raise self._damaged(f"has become shorter than {position} bytes while it was read")
 
-    def check_end(self) -> None:
+    def damage(self) -> DamagedStream | None:
         """See `Content`."""
-        if self._damage is not None:
-            raise self._damage
-        if self._decompressor is not None or self._unused:
-            raise self._damaged(f"ends early, after byte {self._file.tell()} of the file")
+        if self._damage is None and (self._decompressor is not None or self._unused):
+            return self._damaged(f"ends early, after byte {self._file.tell()} of the file")
+        return self._damage
 
     def bytes_read(self) -> int:
         """See `Content`."""

@@ -29,9 +29,10 @@ class Identity(msgspec.Struct, frozen=True):
 def identify(content: Content, known: Mapping[str, Checkpoint]) -> Identity:
     """Recognise the source that begins as `content` does, and leave `content` where reading goes on.
 
-    Raises OSError. A damaged stream counts as far as it can be read.
+    A damaged stream counts as far as it can be read.
+    Raises OSError, and DamagedStream where the file changes meanwhile.
     """
-    line = first_line(content)
+    line, _ = first_line(content)
     candidates: list[Checkpoint] = []
     while checkpoint := known.get(source := log_source_id(line, len(candidates))):
         candidates.append(checkpoint)
@@ -48,17 +49,22 @@ def identify(content: Content, known: Mapping[str, Checkpoint]) -> Identity:
     return Identity(source, start, xxhash.xxh3_128(BOM[:start]), None, changed=True)
 
 
-def first_line(content: Content) -> bytes:
-    """Return the first line that isn't blank, without its end, an unfinished one too; or its first IDENTITY_BYTES."""
+def first_line(content: Content) -> tuple[bytes, bool]:
+    """Return the first line that isn't blank, without its end, and whether that is sure to stay the first line.
+
+    It isn't where the content ends in it, or ends too early. Of a long line it is the beginning. Raises OSError.
+    """
     content.seek(0)
     _skip_bom(content)
     held = b""
-    while len(held) < IDENTITY_BYTES and (data := _read(content, _PROBE_BYTES)):
+    # Two bytes more than count, so that a line end can't lie where the line is cut.
+    while len(held) < IDENTITY_BYTES + 2 and (data := _read(content, _PROBE_BYTES)):
         *lines, held = (held + data).split(b"\n")
         for line in lines:
             if line.strip():
-                return line.removesuffix(b"\r")
-    return held.removesuffix(b"\r") if held.strip() else b""
+                return line.removesuffix(b"\r"), True
+    sure = len(held) > IDENTITY_BYTES or not (held.strip() or content.damage())
+    return held.removesuffix(b"\r") if held.strip() else b"", sure
 
 
 def _skip_bom(content: Content) -> int:

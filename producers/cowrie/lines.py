@@ -83,7 +83,7 @@ class Framer:
         pieces: list[Piece] = []
         if max(lengths) > self._max:
             long = [index for index, length in enumerate(lengths) if length > self._max]
-            pieces = [piece for index in long for piece in _cut(positions[index], lines[index])]
+            pieces = [piece for index in long for piece in cut(positions[index], lines[index])]
             for index in reversed(long):
                 del positions[index], lines[index]
         if b"\r" in block:
@@ -110,14 +110,15 @@ class Framer:
 
     def _end_long_line(self) -> list[Piece]:
         first, self._emitted = self._emitted, 0
-        return _cut(self.position, b"".join(self._take()), first)
+        return cut(self.position, b"".join(self._take()), first)
 
     def _take(self) -> list[bytes]:
         parts, self._parts, self._held = self._parts, [], 0
         return parts
 
 
-def _cut(position: int, line: bytes, first: int = 0) -> list[Piece]:
+def cut(position: int, line: bytes, first: int = 0) -> list[Piece]:
+    """Return `line`, or what is left of it from its `first` piece on, as pieces."""
     starts = range(0, len(line), PIECE_BYTES)
     return [
         Piece(position, first + index, line[at : at + PIECE_BYTES], last=at + PIECE_BYTES >= len(line))

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from producers.cowrie.lines import Frame, Piece
-from tallystick.contracts import timestamps
+from producers.cowrie.lines import Frame, Piece, cut
 from tallystick.contracts.cowrie import UnreadableLine, read_envelope, session_key
-from tallystick.contracts.dead_letters import PIECE_BYTES, DeadLetter
+from tallystick.contracts.dead_letters import DeadLetter
 
 RECORD_BYTES = 1024 * 1024
 """How many bytes of events one record holds at most, unless a single event is larger."""
@@ -35,10 +34,10 @@ class Run(msgspec.Struct, frozen=True):
     events: list[bytes]
 
 
-def sort_lines(frame: Frame, *, source: str, sensor: str, reason: str = "") -> Window:
-    """Return the frame's lines as events, letters and a count of blank ones.
+def sort_lines(frame: Frame, *, source: str, sensor: str, at: str, reason: str = "") -> Window:
+    """Return the frame's lines as events, letters written `at` that time, and a count of blank lines.
 
-    `sensor` is that of events that name none. `reason` replaces why a line can't be read.
+    `sensor` is that of events that name none. `reason`, where given, replaces why a line can't be read.
     """
     places: dict[tuple[str, str], Group] = {}
     letters: list[DeadLetter] = []
@@ -48,7 +47,8 @@ def sort_lines(frame: Frame, *, source: str, sensor: str, reason: str = "") -> W
             found = read_envelope(line, sensor)
         except UnreadableLine as error:
             if line.strip():
-                letters.extend(_letters(source, position, reason or error.reason, line, detail=error.detail))
+                why, detail = reason or error.reason, str(error) if reason else error.detail
+                letters += [_letter(source, piece, at, why, detail) for piece in cut(position, line)]
             else:
                 blank += 1
             continue
@@ -59,7 +59,7 @@ def sort_lines(frame: Frame, *, source: str, sensor: str, reason: str = "") -> W
         group[0].append(position)
         group[1].append(line)
     if frame.pieces:
-        letters.extend(_letter(source, piece, TOO_LONG) for piece in frame.pieces)
+        letters += [_letter(source, piece, at, TOO_LONG) for piece in frame.pieces]
         letters.sort(key=lambda letter: (letter.position, letter.piece))
     groups = {session_key(*place): group for place, group in places.items()}
     return Window(groups, letters, sum(len(group[0]) for group in groups.values()), blank)
@@ -80,13 +80,7 @@ def runs(window: Window, *, max_events: int) -> Iterator[Run]:
         yield Run(key, positions[start:], events[start:])
 
 
-def _letters(source: str, position: int, reason: str, line: bytes, *, detail: str) -> list[DeadLetter]:
-    starts = range(0, len(line), PIECE_BYTES)
-    pieces = [Piece(position, n, line[at : at + PIECE_BYTES], at + PIECE_BYTES >= len(line)) for n, at in enumerate(starts)]
-    return [_letter(source, piece, reason, detail) for piece in pieces]
-
-
-def _letter(source: str, piece: Piece, reason: str, detail: str = "") -> DeadLetter:
+def _letter(source: str, piece: Piece, at: str, reason: str, detail: str = "") -> DeadLetter:
     return DeadLetter(
         source=source,
         position=piece.position,
@@ -95,5 +89,5 @@ def _letter(source: str, piece: Piece, reason: str, detail: str = "") -> DeadLet
         detail=detail,
         piece=piece.number,
         last=piece.last,
-        at=timestamps.now(),
+        at=at,
     )

@@ -11,7 +11,7 @@ T = TypeVar("T")
 FEW = 8
 """So many entries fit every bound, be they as long as they can, so that most sessions need no account."""
 
-_WORST_BYTES_PER_CHAR = 7
+_WORST_BYTES_PER_CHAR = 6
 _encode = msgspec.json.Encoder().encode
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tallystick.contracts.text import printable
 
-MAX_COMMAND_CHARS = 2_048
+MAX_COMMAND_CHARS = 4_096
 MAX_ASSESSED_CHARS = 65_536
 """Only so much of a command is searched for risks, so that no command can hold up the fold."""
 
@@ -82,7 +82,7 @@ def is_high_risk(normalized: str) -> bool:
 
 
 def read_command(text: str) -> Command:
-    """Return the command that was typed as `text`. Those of usual length are remembered, as bots type the same again and again."""
+    """Return the command that was typed as `text`. Bots type the same again and again, so the latest are remembered."""
     return _remembered(text) if len(text) <= _MAX_CACHED_CHARS else _read(text)
 
 

@@ -41,8 +41,10 @@ def _add_command(session: Aggregate, event: Event, at: str, position: int, new: 
         seen.reported += new
         seen.failed += failed
     seen.occurrences = max(seen.typed, seen.reported)
-    seen.high_risk = seen.high_risk or command.high_risk
-    seen.cut_chars = max(seen.cut_chars, command.cut_chars)
+    if command.high_risk:
+        seen.high_risk = True
+    if command.cut_chars > seen.cut_chars:
+        seen.cut_chars = command.cut_chars
 
 
 def _add_login(session: Aggregate, event: Event, at: str, position: int, new: int) -> None:

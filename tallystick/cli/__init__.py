@@ -1,0 +1,1 @@
+"""The command `tally`, a module for each group of commands."""

@@ -66,7 +66,7 @@ def _offset(zone: str | None) -> timedelta:
     if zone is None or zone in "Zz":
         return timedelta()
     digits = zone[1:].replace(":", "").ljust(4, "0")
-    if int(digits[2:]) > 59:
+    if int(digits[:2]) > 23 or int(digits[2:]) > 59:
         raise ValueError(f"not an offset: {zone!r}")
     offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
     return -offset if zone[0] == "-" else offset

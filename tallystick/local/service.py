@@ -88,7 +88,7 @@ class Service(ABC):
             return started
 
     def stop(self) -> bool:
-        """Stop the server cleanly and wait for its end; tell whether there was anything to stop. Raises ServiceError."""
+        """Stop the server cleanly and wait for its end; tell whether it ran. Raises ServiceError."""
         if not self.folder.exists():
             return False
         with self._locked():
@@ -107,7 +107,7 @@ class Service(ABC):
         return identity
 
     def _adopted(self) -> Identity | None:
-        """Return the server's process, also where the command that started it was killed before it wrote the pid file."""
+        """Return the server's process, also where its starter was killed before it wrote the pid file."""
         identity = self.running()
         if identity is None and (identity := processes.find(*self.marks())):
             processes.remember(self.record, identity)

@@ -31,8 +31,9 @@ class LocalStack(msgspec.Struct, frozen=True):
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):
-    """How one server, `kafka` or `database`, is. `address` has no password; `pid`, `memory_bytes`, `folder` and `log` are the local ones'.
+    """How one server, `kafka` or `database`, is.
 
+    `address` has no password. `pid`, `memory_bytes`, `folder` and `log` are known of local servers only.
     A `silent` server lives and does not answer: it is starting, recovering or stuck. `unreachable` is a configured
     one that does not answer.
     """

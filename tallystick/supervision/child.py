@@ -102,5 +102,7 @@ def _watch(lifeline: int, flag: StopFlag, grace_seconds: float) -> None:
     flag.request("the supervisor has ended")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(grace_seconds)
-    log.error("role overdue", reason=flag.reason, waited_seconds=grace_seconds, exit_code=OVERDUE_CODE)
-    os._exit(OVERDUE_CODE)
+    try:
+        log.error("role overdue", reason=flag.reason, waited_seconds=grace_seconds, exit_code=OVERDUE_CODE)
+    finally:  # even where nobody is left to read the log
+        os._exit(OVERDUE_CODE)

@@ -180,7 +180,7 @@ def test_stop_asks_and_says_who_did_not_listen(stage: Stage) -> None:
     assert (told["simple"].reason, told["simple"].signal) == (ExitReason.CANCELLED, "SIGTERM")
     assert (told["deaf"].reason, told["deaf"].signal) == (ExitReason.KILLED, "SIGKILL")
     assert "had not stopped" in told["deaf"].detail
-    assert stage.supervisor.running() == stage.supervisor.failed() == {}
+    assert (stage.supervisor.running(), stage.supervisor.failed()) == ({}, {})
     assert stage.supervisor.stop() == []
 
 
@@ -241,7 +241,7 @@ def test_what_a_role_leaves_behind_is_killed_with_it(stage: Stage) -> None:
     os.kill(stage.supervisor.running()["role"], signal.SIGKILL)
     # The helper holds the standard output; its end shows in the thread that reads it.
     stage.until(lambda: bool(stage.exits))
-    assert not [t for t in threading.enumerate() if t.name.startswith("role ")]
+    assert not [t for t in threading.enumerate() if t.name.endswith(" lines")]
 
 
 def test_neither_zombies_nor_descriptors_nor_threads_are_left(tmp_path: Path) -> None:

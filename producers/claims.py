@@ -1,0 +1,74 @@
+"""The producer's half of the tally: what one attempt at a source says in `stages`."""
+
+import time
+
+from tallystick.contracts import stages, timestamps
+from tallystick.contracts.sources import Ends
+from tallystick.contracts.topics import STAGES
+from tallystick.kafka.publisher import Publisher
+from tallystick.settings import Settings
+
+
+class Attempt:
+    """One attempt at one stage of one source. Not thread-safe. Every method may raise ServiceError."""
+
+    def __init__(
+        self, settings: Settings, publisher: Publisher, *, source: str, kind: str, name: str, stage: str, number: int
+    ) -> None:
+        self.source, self.kind, self.name, self.stage, self.number = source, kind, name, stage, number
+        self._publisher = publisher
+        self._topic = settings.kafka.topic(STAGES)
+        self._every = settings.reader.heartbeat_seconds
+        self._told = float("-inf")
+
+    def start(self) -> None:
+        """Say that the attempt has begun."""
+        self._told = time.monotonic()
+        self._send(
+            stages.Started(
+                source=self.source,
+                kind=self.kind,
+                name=self.name,
+                stage=self.stage,
+                attempt=self.number,
+                at=timestamps.now(),
+            )
+        )
+
+    def beat(self) -> None:
+        """Say again that the attempt is under way, where the last word is older than a heartbeat. Cheap: call often."""
+        if time.monotonic() - self._told >= self._every:
+            self.start()
+
+    def claim(self, *, counts: dict[str, int], ends: Ends, digest: str) -> None:
+        """Say what was emitted since the beginning of the source; all of it must be acknowledged."""
+        self._send(
+            stages.Claimed(
+                source=self.source,
+                kind=self.kind,
+                name=self.name,
+                stage=self.stage,
+                attempt=self.number,
+                at=timestamps.now(),
+                counts=counts,
+                ends=ends,
+                digest=digest,
+            )
+        )
+
+    def fail(self, reason: str) -> None:
+        """Say that the attempt has failed, and why."""
+        self._send(
+            stages.Failed(
+                source=self.source,
+                kind=self.kind,
+                name=self.name,
+                stage=self.stage,
+                attempt=self.number,
+                at=timestamps.now(),
+                reason=reason,
+            )
+        )
+
+    def _send(self, event: stages.StageEvent) -> None:
+        self._publisher.send(self._topic, key=self.source.encode(), value=stages.encode(event))

@@ -1,0 +1,53 @@
+"""What the reader tells while it works, and what it says in the end."""
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+State = Literal["claimed", "failed", "interrupted"]
+
+
+class FileOutcome(msgspec.Struct, frozen=True):
+    """How the reading of one path ended.
+
+    `claimed`: all of it is in Kafka, and the claim as well. `failed`: `reason` says why; what could be read was claimed
+    where the content was damaged. `interrupted`: the reader was told to stop; the next run goes on.
+    """
+
+    path: str
+    source: str
+    attempt: int
+    state: State
+    counts: dict[str, int]
+    reason: str = ""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a file has been read. `position` counts content, `bytes_read` and `size` the file itself, in bytes."""
+
+    path: str
+    source: str
+    attempt: int
+    position: int
+    bytes_read: int
+    size: int
+    lines: int
+    events: int
+    dead: int
+    state: Literal["reading"] | State
+
+
+class Throttle:
+    """Says at most every `seconds` that it is time to tell something again."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._clock, self._next = seconds, clock, float("-inf")
+
+    def due(self) -> bool:
+        """Return whether it is time, and begin to wait again if it is."""
+        if (now := self._clock()) < self._next:
+            return False
+        self._next = now + self._seconds
+        return True

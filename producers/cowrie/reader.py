@@ -1,0 +1,83 @@
+"""The reader: log files become slices, dead letters and claims. The shell around the pure parts beside it."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from producers.checkpoints import Checkpoints
+from producers.claims import Attempt
+from producers.cowrie.decompression import DamagedStream, decompressed
+from producers.cowrie.discovery import LogFile, as_text, discover, why_unreadable
+from producers.cowrie.identity import identify
+from producers.cowrie.progress import FileOutcome, Progress
+from producers.cowrie.reading import STAGE, Reading, Tools
+from tallystick.contracts.cowrie import KIND, MAX_NAME_CHARS, UNKNOWN_SENSOR
+from tallystick.contracts.sources import log_source_id
+from tallystick.errors import UsageError
+from tallystick.kafka.publisher import Publisher
+from tallystick.logs import get_logger
+from tallystick.settings import Settings
+
+log = get_logger(__name__)
+
+
+def read_paths(
+    settings: Settings,
+    paths: Sequence[str],
+    *,
+    sensor: str | None,
+    stop: Callable[[], bool],
+    on_progress: Callable[[Progress], None],
+) -> list[FileOutcome]:
+    """Read the log files that `paths` stand for, one after the other, and return how each of them ended.
+
+    A file that can't be read is an outcome and leaves the others alone. `sensor` is that of events that name none.
+    `stop` is asked often; once it is True the reader ends at the next window, and all that is left is `interrupted`.
+    `on_progress` is called when a file begins and ends, and in between some times a second.
+    Raises UsageError for a sensor name that no event may have, ServiceError where Kafka refuses a record or can't be
+    asked for the positions (once it has begun, the reader waits for a Kafka that is away).
+    """
+    _check_sensor(sensor)
+    publisher = Publisher(settings, client_id="reader")
+    checkpoints = Checkpoints(settings, publisher)
+    checkpoints.load(settings)
+    tools = Tools(settings, publisher, checkpoints, sensor or UNKNOWN_SENSOR, stop, on_progress)
+    outcomes = []
+    for found in discover(paths):
+        if stop():
+            outcomes.append(FileOutcome(as_text(found.path), "", 0, "interrupted", {}))
+        elif isinstance(found, LogFile):
+            outcomes.append(_read_file(tools, found.path))
+        else:
+            outcomes.append(_refuse(tools, found.path, found.reason))
+    publisher.flush(None if not stop() else 5.0)
+    return outcomes
+
+
+def _read_file(tools: Tools, path: str) -> FileOutcome:
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            content = decompressed(file)
+            reading = Reading(tools, path, file.fileno(), content)
+            reading.wait_for_first_line()
+            return reading.run(identify(content, tools.checkpoints.known))
+    except OSError as error:
+        return _refuse(tools, path, why_unreadable(error))
+    except DamagedStream as error:
+        return _refuse(tools, path, str(error))
+
+
+def _refuse(tools: Tools, path: str, reason: str) -> FileOutcome:
+    """Tell of a path that can't be read: as a source of its own, since its content isn't known."""
+    name = as_text(path)
+    source = f"path-{log_source_id(os.fsencode(Path(path).absolute()))}"
+    log.error("a log can't be read", path=name, reason=reason)
+    attempt = Attempt(tools.settings, tools.publisher, source=source, kind=KIND, name=name, stage=STAGE, number=1)
+    attempt.fail(f"{name}: {reason}")
+    tools.on_progress(Progress(name, source, 1, 0, 0, 0, 0, 0, 0, "failed"))
+    return FileOutcome(name, source, 1, "failed", {}, reason)
+
+
+def _check_sensor(sensor: str | None) -> None:
+    if sensor is not None and not (0 < len(sensor) <= MAX_NAME_CHARS and sensor.isprintable()):
+        raise UsageError(f"{sensor!r} can't be a sensor's name: give 1 to {MAX_NAME_CHARS} printable characters")

@@ -1,0 +1,129 @@
+"""Where a source's windows go: records first, their checkpoint only once Kafka has acknowledged all of them."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from producers.checkpoints import Checkpoints
+from tallystick.contracts.slices import Headers
+from tallystick.contracts.sources import Checkpoint, Ends
+from tallystick.contracts.topics import Topic
+from tallystick.kafka.publisher import Publisher
+from tallystick.settings import Settings
+
+MAX_WINDOWS = 4
+MAX_RECORDS = 20_000
+"""No window is begun while as many windows, or records, wait for their acknowledgement."""
+
+STOP_SECONDS = 5.0
+"""How long a producer that was told to stop waits for acknowledgements."""
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One record to be sent."""
+
+    topic: Topic
+    key: bytes
+    value: bytes
+    headers: Headers | None = None
+
+
+class _Window:
+    """The records of one window that Kafka has not acknowledged yet, and what follows once it has."""
+
+    def __init__(self) -> None:
+        self.missing = 0
+        self.checkpoint: Checkpoint | None = None
+
+    def delivered(self, topic_ends: dict[int, int]) -> Callable[[int, int], None]:
+        def on_delivery(partition: int, offset: int) -> None:
+            self.missing -= 1
+            if offset >= topic_ends.get(partition, 0):
+                topic_ends[partition] = offset + 1
+
+        return on_delivery
+
+
+class Outlet:
+    """Sends the windows of one source, several at a time, and moves its checkpoint behind them. Not thread-safe.
+
+    1. the records of a window are queued, in order
+    2. Kafka acknowledges all records of this window and of those before it
+    3. the window's checkpoint is sent, with the ends that Kafka told
+    `on_wait` is called often while anything waits. Methods raise ServiceError for what Kafka refuses.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        publisher: Publisher,
+        checkpoints: Checkpoints,
+        *,
+        ends: Ends,
+        stop: Callable[[], bool],
+        on_wait: Callable[[], None],
+    ) -> None:
+        self.ends: Ends = {topic: dict(partitions) for topic, partitions in ends.items()}
+        self._settings, self._publisher, self._checkpoints = settings, publisher, checkpoints
+        self._stop, self._on_wait = stop, on_wait
+        self._windows: deque[_Window] = deque()
+
+    def send(self, records: Iterable[Record], checkpoint: Checkpoint) -> None:
+        """Queue one window; `checkpoint` (its ends are filled in here) follows once all of it is acknowledged."""
+        window = _Window()
+        self._windows.append(window)
+        callbacks: dict[str, Callable[[int, int], None]] = {}
+        names: dict[str, str] = {}
+        for record in records:
+            name = record.topic.name
+            if name not in callbacks:
+                callbacks[name] = window.delivered(self.ends.setdefault(name, {}))
+                names[name] = self._settings.kafka.topic(record.topic)
+            window.missing += 1
+            self._publisher.send(
+                names[name], key=record.key, value=record.value, headers=record.headers, on_delivery=callbacks[name]
+            )
+            self._on_wait()
+        window.checkpoint = checkpoint
+        self._publisher.poll()
+        self._advance()
+
+    def wait_for_room(self) -> bool:
+        """Wait until another window may be sent; False where the producer was told to stop."""
+        while len(self._windows) >= MAX_WINDOWS or self._publisher.waiting >= MAX_RECORDS:
+            if self._stop():
+                return False
+            self._wait(0.05)
+        return not self._stop()
+
+    def settle(self) -> bool:
+        """Wait until everything is acknowledged, checkpoints and stage events included.
+
+        False where the producer was told to stop and Kafka didn't acknowledge all within STOP_SECONDS: the checkpoint
+        then stands where it is true.
+        """
+        deadline: float | None = None
+        while self._windows or self._publisher.waiting:
+            if self._stop():
+                deadline = deadline or time.monotonic() + STOP_SECONDS
+                if time.monotonic() > deadline:
+                    return False
+            self._publisher.flush(0.05)
+            self._advance()
+            self._on_wait()
+        return True
+
+    def _wait(self, seconds: float) -> None:
+        self._publisher.poll(seconds)
+        self._advance()
+        self._on_wait()
+
+    def _advance(self) -> None:
+        newest = None
+        while self._windows and self._windows[0].missing == 0 and self._windows[0].checkpoint is not None:
+            newest = self._windows.popleft().checkpoint
+        if newest is not None:
+            ends = {topic: dict(partitions) for topic, partitions in self.ends.items() if partitions}
+            self._checkpoints.save(msgspec.structs.replace(newest, ends=ends))

@@ -1,0 +1,1 @@
+"""Migrations by Alembic; `sinks/migrate.py` runs them. One file a step in `versions`, never changed once released."""

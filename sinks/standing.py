@@ -1,0 +1,116 @@
+"""How sources stand, as the database holds it: what `tally sources` and `tally load` show."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from sinks.schema import source_stages, sources
+from tallystick.contracts.catalogue import PIPELINES
+from tallystick.contracts.pipelines import Recount
+from tallystick.contracts.stages import Verdict
+from tallystick.contracts.timestamps import render
+
+
+class StageStanding(msgspec.Struct, frozen=True):
+    """One stage of a source. No verdict: it is running or waiting, and `reason` says for what."""
+
+    stage: str
+    attempt: int
+    verdict: Verdict | None
+    reason: str
+    claimed: int
+    observed: int
+    started_at: str
+    ended_at: str
+
+
+class SourceStanding(msgspec.Struct, frozen=True):
+    """One source with its counts and its stages, in the order of its pipeline."""
+
+    source: str
+    kind: str
+    name: str
+    attempt: int
+    lines: int
+    events: int
+    dead_letters: int
+    bytes: int
+    stages: list[StageStanding]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every stage of the pipeline has succeeded, in the newest attempt."""
+        verdicts = [stage.verdict for stage in self.stages]
+        return len(verdicts) == len(PIPELINES[self.kind].stages) and set(verdicts) == {Verdict.SUCCEEDED}
+
+    def is_final(self, *, claimed: bool) -> bool:
+        """Whether no further verdict can come without a new attempt; `claimed` tells whether its reader made a claim.
+
+        So it is where every stage has its verdict, where reading failed without a claim, and where a recount is not
+        going to be commanded because the stage before it did not succeed.
+        """
+        standing = {stage.stage: stage for stage in self.stages}
+        before: Verdict | None = None
+        for stage in PIPELINES[self.kind].stages:
+            found = standing.get(stage.name)
+            if found is None or found.verdict is None:
+                if isinstance(stage.rule, Recount):
+                    return before is not None and before is not Verdict.SUCCEEDED
+                return not claimed and before is Verdict.FAILED
+            before = found.verdict
+        return True
+
+    @property
+    def trouble(self) -> str:
+        """Why it has not succeeded: the reasons of its stages, or what they wait for."""
+        return "; ".join(
+            f"{stage.stage}: {stage.verdict or 'waiting'}{': ' + stage.reason if stage.reason else ''}"
+            for stage in self.stages
+            if stage.verdict is not Verdict.SUCCEEDED
+        )
+
+
+def read_standings(connection: sa.Connection, ids: Collection[str] | None = None) -> list[SourceStanding]:
+    """Return the sources with the given ids, or all, in the order in which they were first seen."""
+    query = sa.select(sources).order_by(sources.c.first_seen, sources.c.source_id)
+    stages_query = sa.select(source_stages).order_by(source_stages.c.source_id, source_stages.c.ordinal)
+    if ids is not None:
+        query = query.where(sources.c.source_id.in_(ids))
+        stages_query = stages_query.where(source_stages.c.source_id.in_(ids))
+    stages: dict[str, list[StageStanding]] = {}
+    for row in connection.execute(stages_query).mappings():
+        stages.setdefault(row["source_id"], []).append(
+            StageStanding(
+                stage=row["stage"],
+                attempt=row["attempt"],
+                verdict=Verdict(row["verdict"]) if row["verdict"] else None,
+                reason=row["reason"] or "",
+                claimed=row["claimed"],
+                observed=row["observed"],
+                started_at=_time(row["started_at"]),
+                ended_at=_time(row["ended_at"]),
+            )
+        )
+    return [
+        SourceStanding(
+            source=row["source_id"],
+            kind=row["kind"],
+            name=row["name"],
+            attempt=row["attempt"],
+            lines=row["lines"],
+            events=row["events"],
+            dead_letters=row["dead_letters"],
+            bytes=row["bytes"],
+            stages=stages.get(row["source_id"], []),
+        )
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def _time(value: Any) -> str:
+    if isinstance(value, datetime):
+        return render(value)
+    return value or ""

@@ -1,0 +1,86 @@
+"""`tally load`: the main job. Files in, and not done before every source has its verdict."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import SecretStr
+
+from tallystick.cli.loading import Load, LoadResult
+from tallystick.cli.progress import View, make_view
+from tallystick.cli.sources import print_trouble, standing_as_dict, standings_table
+from tallystick.cli.terminal import console, print_json, safe
+from tallystick.settings import DatabaseSettings, Settings, load_settings
+
+INTERRUPTED = 130
+
+
+def register(app: typer.Typer) -> None:
+    """Add `load` to the command line."""
+    app.command()(load)
+
+
+def load(
+    paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns; compressed or not.")],
+    *,
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="The database to fill: postgresql://… or sqlite:///…; else the configured one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON; progress goes to stderr.")] = False,
+) -> None:
+    """Load Cowrie logs into Kafka and the database, and wait until every source has its verdict.
+
+    Exit code 0: every source was read, persisted, aggregated and verified. 1: something did not tally; a table says
+    what and why. 2: usage. 130: interrupted; the next run goes on where this one stopped.
+    """
+    settings = with_database(load_settings(), database)
+    result = run_load(settings, paths, sensor=sensor, view=make_view(sys.stderr if as_json else sys.stdout))
+    if as_json:
+        print_json(
+            {
+                "succeeded": result.succeeded,
+                "interrupted": result.interrupted,
+                "seconds": round(result.seconds, 3),
+                "sources": [standing_as_dict(standing) for standing in result.standings],
+                "problems": result.problems,
+            }
+        )
+    else:
+        print_result(result)
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(0 if result.succeeded else 1)
+
+
+def with_database(settings: Settings, url: str | None) -> Settings:
+    """Return `settings` with another database, where one is given; a relative SQLite path becomes absolute."""
+    if url is None:
+        return settings
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+        url = f"sqlite:///{Path(url.removeprefix('sqlite:///')).resolve()}"
+    return settings.model_copy(update={"database": DatabaseSettings(url=SecretStr(url))})
+
+
+def run_load(settings: Settings, paths: list[str], *, sensor: str | None, view: View) -> LoadResult:
+    """Run one load with all its processes and return what came of it."""
+    with view:
+        return Load(settings, paths, sensor=sensor, view=view).run()
+
+
+def print_result(result: LoadResult) -> None:
+    """Print the sources of a load, and what did not tally."""
+    if result.standings:
+        console().print(standings_table(result.standings))
+    print_trouble(result.standings)
+    for problem in result.problems:
+        typer.echo(safe(problem))
+    events = sum(standing.events for standing in result.standings)
+    if result.interrupted:
+        typer.echo("interrupted: what was acknowledged is kept, and the next run goes on from there")
+    elif result.succeeded:
+        typer.echo(f"{len(result.standings)} sources succeeded: {events:,} events in {result.seconds:.1f} s")
+    else:
+        good = sum(standing.succeeded for standing in result.standings)
+        typer.echo(f"NOT DONE: {good} of {len(result.standings)} sources succeeded, {len(result.problems)} problems")

@@ -1,0 +1,251 @@
+"""One load: all of its processes, what they say, and when it is over.
+
+The reader says what it has claimed; the database says what verdicts the claims have met. A load is over when the
+reader is done and every source that it named has its verdicts, or when it can't go on; it is never over silently.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from producers.cowrie.reader import FileOutcome, Progress
+from sinks import migrate
+from sinks.standing import SourceStanding, read_standings
+from tallystick.cli.progress import Stage, View
+from tallystick.contracts import cowrie, stages, timestamps
+from tallystick.contracts.catalogue import TOPICS
+from tallystick.contracts.topics import STAGES
+from tallystick.database.engine import is_transient, make_engine
+from tallystick.errors import ConfigurationError, ServiceError
+from tallystick.kafka import topics
+from tallystick.kafka.publisher import Publisher
+from tallystick.local import stack
+from tallystick.logs import get_logger
+from tallystick.settings import Settings
+from tallystick.supervision.exits import Exit, ExitReason
+from tallystick.supervision.restarting import RoleSpec
+from tallystick.supervision.supervisor import Supervisor
+
+log = get_logger(__name__)
+
+LOOK_SECONDS = 0.25
+MEND_SECONDS = 5.0
+"""After how many seconds without progress the local stack is looked after."""
+WARN_SECONDS = 30.0
+SINK_PROCESSES = (("raw_events",), ("session_summaries",), ("sources", "dead_letters"))
+
+
+class LoadResult(msgspec.Struct):
+    """What came of a load. `problems` are those that belong to no source: a role that kept failing, a stall."""
+
+    standings: list[SourceStanding]
+    problems: list[str]
+    seconds: float
+    interrupted: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every source has succeeded, and there was at least one."""
+        return not self.problems and not self.interrupted and bool(self.standings) and all(
+            standing.succeeded for standing in self.standings
+        )
+
+
+class Load:
+    """Runs one load in this process's supervisor. `run` may be called once."""
+
+    def __init__(self, settings: Settings, paths: Sequence[str], *, sensor: str | None, view: View) -> None:
+        self._asked = settings
+        self._settings = stack.resolve(settings)
+        self._paths, self._sensor, self._view = paths, sensor, view
+        self._progress: dict[str, Progress] = {}
+        self._outcomes: dict[str, FileOutcome] = {}
+        self._standings: dict[str, SourceStanding] = {}
+        self._reader_done = False
+        self._problems: list[str] = []
+        self._moved_at = time.monotonic()
+        self._warned_at = self._mended_at = self._moved_at
+        self._engine = make_engine(self._settings)
+
+    def run(self) -> LoadResult:
+        """Load, and return once every source has its verdict, or once it is known that it can't be had."""
+        started = time.monotonic()
+        self._prepare()
+        interrupted = False
+        supervisor = Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=self._settings.home / "logs")
+        try:
+            with supervisor:
+                for spec in self._roles():
+                    supervisor.start(spec)
+                while not self._is_over(supervisor):
+                    supervisor.poll(LOOK_SECONDS)
+                    self._look()
+                    self._show()
+                    self._mind_stall()
+        except KeyboardInterrupt:
+            interrupted = True
+        self._look()
+        self._engine.dispose()
+        return LoadResult(
+            standings=[self._standings[source] for source in self._sources() if source in self._standings],
+            problems=self._problems + self._unknown(),
+            seconds=time.monotonic() - started,
+            interrupted=interrupted,
+        )
+
+    def _prepare(self) -> None:
+        topics.create(self._settings, TOPICS)
+        if wrong := [d for d in topics.check(self._settings, TOPICS) if d.what == "partitions"]:
+            names = ", ".join(f"{d.topic} has {d.found} partitions instead of {d.expected}" for d in wrong)
+            raise ConfigurationError(f"topics differ from the catalogue: {names}; set kafka.partitions to what is there")
+        migrate.upgrade(self._engine, self._settings)
+
+    def _roles(self) -> list[RoleSpec]:
+        url = self._settings.database.url
+        env = {
+            "TALLY_HOME": str(self._settings.home),
+            "TALLY_KAFKA__BOOTSTRAP_SERVERS": self._settings.kafka.bootstrap_servers or "",
+            "TALLY_DATABASE__URL": url.get_secret_value() if url else "",
+        }
+        command = (sys.executable, "-m", "tallystick.cli.main", "run")
+        sensor = ("--sensor", self._sensor) if self._sensor else ()
+        return [
+            RoleSpec("agents", (*command, "agents"), env=env),
+            *(RoleSpec(f"sinks-{'-'.join(names)}", (*command, "sinks", *names), env=env) for names in SINK_PROCESSES),
+            RoleSpec("verifier", (*command, "verifier"), env=env),
+            RoleSpec("reader", (*command, "reader", *sensor, "--", *self._paths), one_shot=True, env=env),
+        ]
+
+    def _on_line(self, role: str, line: str) -> None:
+        if role != "reader":
+            return
+        said = msgspec.json.decode(line, type=_ReaderSays)
+        if said.progress is not None:
+            if self._progress.get(said.progress.path) != said.progress:
+                self._moved_at = time.monotonic()
+            self._progress[said.progress.path] = said.progress
+        if said.outcome is not None:
+            self._outcomes[said.outcome.path] = said.outcome
+
+    def _on_exit(self, ended: Exit) -> None:
+        if ended.reason is ExitReason.CANCELLED:
+            return
+        if ended.role == "reader":
+            self._reader_done = ended.reason is ExitReason.FINISHED
+            if not self._reader_done:
+                self._tell_of_dead_reader(ended)
+        if ended.reason is not ExitReason.FINISHED:
+            how = ended.signal or f"exit code {ended.exit_code}"
+            self._view.say(f"{ended.role} ended ({ended.reason}, {how}): {ended.detail}")
+
+    def _tell_of_dead_reader(self, ended: Exit) -> None:
+        """Say in the log, for each source that was being read, that its reader is dead; only a stage's agent judges."""
+        publisher = Publisher(self._settings, client_id="load")
+        for progress in self._progress.values():
+            if progress.state != "reading":
+                continue
+            died = stages.Failed(
+                source=progress.source,
+                kind=cowrie.KIND,
+                name=progress.path,
+                stage="read",
+                attempt=progress.attempt,
+                at=timestamps.now(),
+                reason=f"the reader ended: {ended.reason} {ended.signal}".strip(),
+                exit_code=ended.exit_code,
+                presumed=True,
+            )
+            publisher.send(
+                self._settings.kafka.topic(STAGES), key=progress.source.encode(), value=stages.encode(died)
+            )
+        publisher.flush(5.0)
+
+    def _look(self) -> None:
+        """Read from the database how the sources stand. While it is away, what was seen last stays."""
+        sources = self._sources()
+        try:
+            with self._engine.connect() as connection:
+                seen = {standing.source: standing for standing in read_standings(connection, sources)}
+        except sa.exc.SQLAlchemyError as error:
+            if not is_transient(error):
+                raise ServiceError(f"the database can't be read: {error}") from error
+            log.warning("database away", error=str(error)[:200])
+            return
+        if seen != self._standings:
+            self._moved_at = time.monotonic()
+            self._standings = seen
+
+    def _show(self) -> None:
+        reading = list(self._progress.values())
+        known = [self._standings[source] for source in self._sources() if source in self._standings]
+        lines = sum(progress.events for progress in reading)
+        by_stage = {name: [s for k in known for s in k.stages if s.stage == name] for name in _STAGES}
+        persisted = sum(min(stage.observed, stage.claimed or stage.observed) for stage in by_stage["persisted"])
+        files = max(len(self._sources()), 1)
+        self._view.show(
+            [
+                Stage("read", sum(p.bytes_read for p in reading), sum(p.size for p in reading), "bytes"),
+                Stage("persisted", min(persisted, lines), lines, "events"),
+                *(
+                    Stage(name, sum(stage.verdict is not None for stage in by_stage[name]), files, "sources")
+                    for name in ("aggregated", "verified")
+                ),
+            ]
+        )
+
+    def _mind_stall(self) -> None:
+        now = time.monotonic()
+        still = now - self._moved_at
+        if still > MEND_SECONDS and now - self._mended_at > MEND_SECONDS:
+            self._mended_at = now
+            started = stack.up(self._asked).started
+            if started:
+                self._view.say(f"started again: {', '.join(started)}")
+        if still > WARN_SECONDS and now - self._warned_at > WARN_SECONDS:
+            self._warned_at = now
+            self._view.say(f"nothing has moved for {still:.0f} s; waiting for: {self._awaited()}")
+        if still > self._settings.stall_seconds:
+            self._problems.append(f"stalled: nothing has moved for {still:.0f} s; waiting for: {self._awaited()}")
+
+    def _awaited(self) -> str:
+        if not self._reader_done:
+            return "the reader"
+        waiting = [
+            f"{standing.name}: {standing.trouble}" for standing in self._standings.values() if not standing.succeeded
+        ]
+        return "; ".join([*waiting, *self._unknown()]) or "the end"
+
+    def _is_over(self, supervisor: Supervisor) -> bool:
+        for role, ended in supervisor.failed().items():
+            self._problems.append(f"{role} was given up: {ended.reason}, {ended.detail}\n{ended.tail}".rstrip())
+        if self._problems:
+            return True
+        return self._reader_done and all(self._is_final(outcome) for outcome in self._outcomes.values())
+
+    def _is_final(self, outcome: FileOutcome) -> bool:
+        if not outcome.source:
+            return True
+        standing = self._standings.get(outcome.source)
+        if standing is None or standing.attempt < outcome.attempt:
+            return False
+        return standing.is_final(claimed=bool(outcome.counts))
+
+    def _sources(self) -> list[str]:
+        named = [progress.source for progress in self._progress.values()]
+        named += [outcome.source for outcome in self._outcomes.values()]
+        return [source for source in dict.fromkeys(named) if source]
+
+    def _unknown(self) -> list[str]:
+        """What was asked for and is no source at all: a path that names nothing."""
+        return [f"{o.path}: {o.reason}" for o in self._outcomes.values() if not o.source]
+
+
+class _ReaderSays(msgspec.Struct):
+    progress: Progress | None = None
+    outcome: FileOutcome | None = None
+
+
+_STAGES = [stage.name for stage in cowrie.PIPELINE.stages]

@@ -1,0 +1,88 @@
+"""`tally run ROLE`: one role as one process, for a supervisor, a container or a terminal."""
+
+import sys
+from typing import Annotated
+
+import orjson
+import typer
+
+from tallystick.errors import UsageError
+from tallystick.local import stack
+from tallystick.settings import load_settings
+from tallystick.supervision.child import StopFlag
+from tallystick.supervision.roles import run_role
+
+
+def register(app: typer.Typer) -> None:
+    """Add `run` to the command line."""
+    roles = typer.Typer(no_args_is_help=True, help="Run one role in the foreground until it is told to stop.")
+    for command in (reader, agents, sinks, verifier):
+        roles.command()(command)
+    app.add_typer(roles, name="run")
+
+
+def reader(
+    paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
+    *,
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+) -> None:
+    """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 1 if a file could not be read."""
+    from producers.cowrie.reader import FileOutcome, Progress, read_paths
+
+    def tell(kind: str, what: FileOutcome | Progress) -> None:
+        sys.stdout.buffer.write(orjson.dumps({kind: _as_dict(what)}) + b"\n")
+        sys.stdout.buffer.flush()
+
+    def work(stop: StopFlag) -> int | None:
+        outcomes = read_paths(
+            stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=lambda p: tell("progress", p)
+        )
+        for outcome in outcomes:
+            tell("outcome", outcome)
+        return None
+
+    raise typer.Exit(run_role("reader", work))
+
+
+def agents() -> None:
+    """Run the Faust agents: sessions and stages."""
+
+    def work(_stop: StopFlag) -> int:
+        from streams.worker import run_agents
+
+        return run_agents(stack.resolve(load_settings()))
+
+    raise typer.Exit(run_role("agents", work))
+
+
+def sinks(
+    names: Annotated[list[str] | None, typer.Argument(help="Which sinks; all of them if none is named.")] = None,
+) -> None:
+    """Run sinks, one thread each."""
+    from sinks.roles import SINKS, run_sinks
+
+    chosen = names or list(SINKS)
+    if unknown := sorted(set(chosen) - set(SINKS)):
+        raise UsageError(f"no such sink: {', '.join(unknown)}; there are {', '.join(SINKS)}")
+
+    def work(stop: StopFlag) -> None:
+        run_sinks(stack.resolve(load_settings()), chosen, stop)
+
+    raise typer.Exit(run_role(f"sinks-{'-'.join(chosen)}" if names else "sinks", work))
+
+
+def verifier() -> None:
+    """Run the verifier: recounts in the database what a verdict commands it to."""
+
+    def work(stop: StopFlag) -> None:
+        from sinks.roles import run_verifier
+
+        run_verifier(stack.resolve(load_settings()), stop)
+
+    raise typer.Exit(run_role("verifier", work))
+
+
+def _as_dict(what: object) -> object:
+    import msgspec
+
+    return msgspec.to_builtins(what)

@@ -1,0 +1,93 @@
+"""`tally sources`: every source with its stages, counts, times and verdict."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.table import Table
+
+from sinks import migrate
+from sinks.standing import SourceStanding, StageStanding, read_standings
+from tallystick.cli.terminal import console, print_json, safe
+from tallystick.contracts.stages import Verdict
+from tallystick.contracts.timestamps import seconds_between
+from tallystick.database.engine import make_engine
+from tallystick.local import stack
+from tallystick.settings import load_settings
+
+_MARKS = {Verdict.SUCCEEDED: "ok", Verdict.MISMATCH: "MISMATCH", Verdict.FAILED: "FAILED", None: "…"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add `sources` to the command line."""
+    app.command()(sources)
+
+
+def sources(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
+    """Show every source: what was read, what arrived, and the verdict on each stage."""
+    settings = stack.resolve(load_settings())
+    engine = make_engine(settings)
+    migrate.upgrade(engine, settings)
+    with engine.connect() as connection:
+        standings = read_standings(connection)
+    engine.dispose()
+    if as_json:
+        print_json([standing_as_dict(standing) for standing in standings])
+    elif standings:
+        console().print(standings_table(standings))
+        print_trouble(standings)
+    else:
+        typer.echo("no sources yet: `tally load PATH…` reads some")
+
+
+def standing_as_dict(standing: SourceStanding) -> dict[str, object]:
+    """Return a source as JSON shows it."""
+    return {**msgspec.to_builtins(standing), "succeeded": standing.succeeded, "trouble": standing.trouble}
+
+
+def standings_table(standings: Sequence[SourceStanding]) -> Table:
+    """Return the sources as a table, a row each, a column a stage."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("source", overflow="fold")
+    for name in ("lines", "events", "dead"):
+        table.add_column(name, justify="right")
+    stages = list(dict.fromkeys(stage.stage for standing in standings for stage in standing.stages))
+    for name in stages:
+        table.add_column(name)
+    table.add_column("verdict")
+    for standing in standings:
+        by_name = {stage.stage: stage for stage in standing.stages}
+        table.add_row(
+            safe(standing.name),
+            f"{standing.lines:,}",
+            f"{standing.events:,}",
+            f"{standing.dead_letters:,}",
+            *(_cell(by_name.get(name)) for name in stages),
+            _verdict(standing),
+        )
+    return table
+
+
+def print_trouble(standings: Sequence[SourceStanding]) -> None:
+    """Print for each source that has not succeeded what did not tally, and why."""
+    for standing in standings:
+        if not standing.succeeded:
+            typer.echo(f"{safe(standing.name)}: {safe(standing.trouble) or 'nothing is known of it yet'}")
+
+
+def _cell(stage: StageStanding | None) -> str:
+    if stage is None:
+        return "-"
+    took = seconds_between(stage.started_at, stage.ended_at) if stage.started_at and stage.ended_at else None
+    return _MARKS[stage.verdict] + (f" {took:.1f} s" if took is not None else "")
+
+
+def _verdict(standing: SourceStanding) -> str:
+    if standing.succeeded:
+        return "succeeded"
+    worst = {stage.verdict for stage in standing.stages}
+    for verdict in (Verdict.FAILED, Verdict.MISMATCH):
+        if verdict in worst:
+            return str(verdict)
+    return "running"
