@@ -1,0 +1,1 @@
+"""Producers: they observe the world and emit slices, dead letters and claims."""

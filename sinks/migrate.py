@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 
 from sinks.projection import name_projection
 from sinks.schema import metadata
+from tallystick.database.engine import snapshot
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
 
@@ -31,7 +32,7 @@ def head() -> str:
 
 def current(engine: sa.Engine) -> str | None:
     """Return the revision of the database, None where it holds none of our tables."""
-    with engine.connect() as connection:
+    with snapshot(engine) as connection:
         return _context(connection).get_current_revision()
 
 
@@ -68,7 +69,7 @@ def require_head(engine: sa.Engine) -> None:
 
 def check(engine: sa.Engine) -> list[str]:
     """Return how the database differs from the tables of this code, one sentence each; empty where it doesn't."""
-    with engine.connect() as connection:
+    with snapshot(engine) as connection:
         if (found := _context(connection).get_current_revision()) is None:
             return ["the database holds no tables of Tallystick: run `tally db upgrade`"]
         behind = [] if found == head() else [f"revision is {found}, {head()} is needed"]

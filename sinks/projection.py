@@ -5,12 +5,13 @@ import secrets
 import sqlalchemy as sa
 
 from sinks.schema import meta
+from tallystick.database.engine import snapshot
 from tallystick.errors import ConfigurationError
 
 
 def projection_id(engine: sa.Engine) -> str:
     """Return the database's name, 12 hex digits. Raises ConfigurationError where it has none yet."""
-    with engine.connect() as connection:
+    with snapshot(engine) as connection:
         found = connection.scalar(sa.select(meta.c.projection))
     if found is None:
         raise ConfigurationError("the database has no name yet: run `tally db upgrade`")

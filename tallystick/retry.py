@@ -1,5 +1,6 @@
 """The one retry policy: exponential back-off with jitter, for as long as the caller allows, every try logged."""
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -19,11 +20,13 @@ def retry(
     longest_wait: float = 10.0,
     give_up_after: float | None = None,
     stop: Callable[[], bool] = lambda: False,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """Return what `work` returns, trying again while `on` says that its exception is transient.
 
     Waits 0.1 s, then up to twice as long each time, at most `longest_wait` seconds. Raises the last exception where it
-    is not transient, where `give_up_after` seconds have passed, or once `stop` returns True.
+    is not transient, where `give_up_after` seconds have passed, or once `stop` returns True. `sleep` is called with
+    the seconds to wait, for those that have something to keep alive meanwhile.
     """
 
     def give_up(state: tenacity.RetryCallState) -> bool:
@@ -37,6 +40,7 @@ def retry(
         retry=tenacity.retry_if_exception(on),
         wait=tenacity.wait_exponential_jitter(initial=0.1, max=longest_wait, jitter=0.1),
         stop=give_up,
+        sleep=sleep,
         before_sleep=tell,
         reraise=True,
     )(work)

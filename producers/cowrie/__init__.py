@@ -1,0 +1,1 @@
+"""Cowrie honeypot logs: the reader, and a generator of realistic logs."""

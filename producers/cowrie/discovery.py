@@ -1,4 +1,4 @@
-"""Which files are meant by what was asked for: files, folders and patterns become log files, or a problem with a name."""
+"""Which files are meant by what was asked for: files, folders and patterns become log files, or named problems."""
 
 import errno
 import glob
@@ -32,7 +32,7 @@ def discover(paths: Iterable[str]) -> Iterator[LogFile | Problem]:
     """
     for path in paths:
         if glob.has_magic(path) and not os.path.lexists(path):
-            found = sorted(glob.glob(path, recursive=True))
+            found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - takes absolute patterns too
             if not found:
                 yield Problem(path, "the pattern matches no file; quote it if the shell should not expand it")
             for match in found:
@@ -42,7 +42,7 @@ def discover(paths: Iterable[str]) -> Iterator[LogFile | Problem]:
 
 
 def as_text(path: str) -> str:
-    """Return `path` as text that can be encoded: bytes of its name that are no UTF-8 are written as `\\x..`."""
+    """Return `path` as text that can be encoded: bytes of its name that are no UTF-8 come escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -8,9 +8,10 @@ from producers.checkpoints import Checkpoints
 from producers.claims import Attempt
 from producers.cowrie.decompression import DamagedStream, decompressed
 from producers.cowrie.discovery import LogFile, as_text, discover, why_unreadable
-from producers.cowrie.identity import identify
+from producers.cowrie.growth import Growth
+from producers.cowrie.identity import first_line, identify
 from producers.cowrie.progress import FileOutcome, Progress
-from producers.cowrie.reading import STAGE, Reading, Tools
+from producers.cowrie.reading import STAGE, Reading, Tools, claim_again
 from tallystick.contracts.cowrie import KIND, MAX_NAME_CHARS, UNKNOWN_SENSOR
 from tallystick.contracts.sources import log_source_id
 from tallystick.errors import UsageError
@@ -55,12 +56,22 @@ def read_paths(
 
 
 def _read_file(tools: Tools, path: str) -> FileOutcome:
+    name = as_text(path)
     try:
         with Path(path).open("rb", buffering=0) as file:
             content = decompressed(file)
-            reading = Reading(tools, path, file.fileno(), content)
-            reading.wait_for_first_line()
-            return reading.run(identify(content, tools.checkpoints.known))
+            growth = Growth(
+                file.fileno(),
+                settle_seconds=tools.settings.reader.settle_seconds,
+                stop=tools.stop,
+                wait=tools.publisher.poll,
+            )
+            while not first_line(content)[1] and growth.changes():
+                growth.note()
+            found = identify(content, tools.checkpoints.known)
+            if found.checkpoint is not None and found.checkpoint.claimed and not found.changed:
+                return claim_again(tools, name, found.checkpoint, content, growth)
+            return Reading(tools, name, found, content, growth).run()
     except OSError as error:
         return _refuse(tools, path, why_unreadable(error))
     except DamagedStream as error:

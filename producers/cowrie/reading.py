@@ -11,6 +11,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
@@ -55,57 +56,214 @@ class Tools:
 
 
 class Reading:
-    """Reads one open file, called `name`, that has been recognised. Use it once."""
+    """Reads what is new in one open file that has been recognised, and claims it. Use it once."""
 
     def __init__(self, tools: Tools, name: str, found: Identity, content: Content, growth: Growth) -> None:
         self._tools, self._name, self._content, self._growth = tools, name, content, growth
+        known = found.checkpoint or _nothing_read(found)
+        self._counted_letter = known.position if known.unfinished else -1
         self._digest = found.digest
-        self._known = found.checkpoint
-        self._changed = found.changed
-        before = found.checkpoint or _nothing_read(found)
-        self._counted_letter = before.position if before.unfinished else -1
         self._at = msgspec.structs.replace(
-            before, name=name, attempt=before.attempt + 1, claimed=False, unfinished=0, whole=""
+            known, name=name, attempt=known.attempt + 1, claimed=False, unfinished=0, whole=""
         )
         self._framer = Framer(found.position, max_line_bytes=tools.settings.reader.max_line_bytes)
+        self._attempt = _attempt(tools, self._at)
+        self._outlet = Outlet(
+            tools.settings,
+            tools.publisher,
+            tools.checkpoints,
+            ends=known.ends,
+            stop=tools.stop,
+            on_wait=self._on_wait,
+        )
         self._throttle = Throttle(_PROGRESS_SECONDS)
 
     def run(self) -> FileOutcome:
-        """Read what is new, and claim; what is already claimed is only claimed again.
-
-        Raises ServiceError, and OSError only where nothing was new.
-        """
-        if self._known is not None and self._known.claimed and not self._changed:
-            return self._claim_again(self._known)
-        attempt = _attempt(self._tools, self._at)
-
-        def on_wait() -> None:
-            attempt.beat()
-            if self._throttle.due():
-                self._tell("reading")
-
-        outlet = Outlet(
-            self._tools.settings,
-            self._tools.publisher,
-            self._tools.checkpoints,
-            ends=self._at.ends,
-            stop=self._tools.stop,
-            on_wait=on_wait,
-        )
+        """Do it. Raises ServiceError for what Kafka refuses; an error of the file is an outcome."""
         self._tell("reading")
-        attempt.start()
-        if not outlet.settle():
+        self._attempt.start()
+        if not self._outlet.settle():
             return self._end("interrupted")
         try:
-            finished = self._send_windows(outlet)
+            finished = self._send_windows()
         except OSError as error:
-            outlet.settle()
-            attempt.fail(f"{self._name}: {why_unreadable(error)}")
+            self._outlet.settle()
+            self._attempt.fail(f"{self._name}: {why_unreadable(error)}")
             return self._end("failed", why_unreadable(error))
         damage = self._content.damage()
         if finished:
-            self._send_last_line(outlet, TRUNCATED if damage else UNFINISHED)
-        if not outlet.settle() or not finished:
+            self._send_last_line(TRUNCATED if damage else UNFINISHED)
+        if not self._outlet.settle() or not finished:
             return self._end("interrupted")
-        self._at = msgspec.structs.replace(self._at, ends=outlet.ends)
-        return self._claim(attempt, outlet, damage)
+        self._at = msgspec.structs.replace(self._at, ends=self._outlet.ends, at=timestamps.now())
+        _claim(self._attempt, self._at, damage)
+        if not self._outlet.settle():
+            return self._end("interrupted")
+        self._tools.checkpoints.save(msgspec.structs.replace(self._at, claimed=True))
+        log.info("read a log", path=self._name, source=self._at.source, **_counts(self._at))
+        return self._end("failed", str(damage)) if damage else self._end("claimed")
+
+    def _send_windows(self) -> bool:
+        """Send all complete lines; False where the reader was told to stop before the end of the file."""
+        while self._outlet.wait_for_room():
+            self._growth.note()
+            data = self._fill()
+            if not data:
+                open_ended = self._framer.unfinished_bytes or self._content.damage()
+                if not (open_ended and self._growth.changes()):
+                    return not self._tools.stop()
+                continue
+            step = max(1, len(data) * MAX_WINDOW_LINES // max(MAX_WINDOW_LINES, data.count(b"\n")))
+            for start in range(0, len(data), step):
+                if start and not self._outlet.wait_for_room():
+                    return False
+                self._take(data[start : start + step])
+        return False
+
+    def _fill(self) -> bytes:
+        """Return the next window's content: bounded in bytes and in time, empty at the end of what can be read."""
+        reader = self._tools.settings.reader
+        parts, left, deadline = [], reader.window_bytes, time.monotonic() + reader.window_seconds
+        try:
+            while left > 0 and (data := self._content.read(min(left, CHUNK_BYTES))):
+                parts.append(data)
+                left -= len(data)
+                if time.monotonic() >= deadline:
+                    break
+        except DamagedStream as damage:
+            log.warning("a log is damaged", path=self._name, reason=str(damage))
+        return b"".join(parts)
+
+    def _take(self, data: bytes) -> None:
+        frame = self._framer.feed(data)
+        consumed = data.rfind(b"\n") + 1
+        self._digest.update(data[:consumed])
+        digest = self._digest.hexdigest() if consumed else self._at.digest
+        self._digest.update(data[consumed:])
+        self._send(
+            sort_lines(frame, source=self._at.source, sensor=self._tools.sensor, at=timestamps.now()),
+            position=self._framer.position,
+            digest=digest,
+        )
+
+    def _send_last_line(self, reason: str) -> None:
+        """Send the last line although it has no end: it is read again, once it has, unless it is an event already."""
+        if not (length := self._framer.unfinished_bytes):
+            return
+        window = sort_lines(
+            self._framer.finish(), source=self._at.source, sensor=self._tools.sensor, at=timestamps.now(), reason=reason
+        )
+        whole, position = self._digest.hexdigest(), self._framer.position
+        if window.letters:
+            self._at = msgspec.structs.replace(self._at, unfinished=length, whole=whole)
+            self._send(window, position=position, digest=self._at.digest)
+        else:
+            self._send(window, position=position + length, digest=whole)
+
+    def _send(self, window: Window, *, position: int, digest: str) -> None:
+        dead = sum(letter.last and letter.position != self._counted_letter for letter in window.letters)
+        self._at = msgspec.structs.replace(
+            self._at,
+            position=position,
+            digest=digest,
+            lines=self._at.lines + window.events + dead + window.blank,
+            events=self._at.events + window.events,
+            dead=self._at.dead + dead,
+            blank=self._at.blank + window.blank,
+            at=timestamps.now(),
+        )
+        self._outlet.send(self._records(window), self._at)
+
+    def _records(self, window: Window) -> Iterator[Record]:
+        source = self._at.source.encode()
+        low = min((positions[0] for positions, _ in window.groups.values()), default=0)
+        for run in runs(window, max_events=self._tools.settings.reader.max_events_per_record):
+            value, headers = slices.encode(source, SCHEMA, low, run.positions, run.events)
+            yield Record(EVENTS, run.key, value, headers)
+        for letter in window.letters:
+            yield Record(DEAD_LETTERS, source, dead_letters.encode(letter))
+
+    def _on_wait(self) -> None:
+        self._attempt.beat()
+        if self._throttle.due():
+            self._tell("reading")
+
+    def _end(self, state: State, reason: str = "") -> FileOutcome:
+        self._tell(state)
+        return FileOutcome(self._name, self._at.source, self._at.attempt, state, _counts(self._at), reason)
+
+    def _tell(self, state: Literal["reading"] | State) -> None:
+        _tell(self._tools, self._name, self._at, state, content=self._content, growth=self._growth)
+
+
+def claim_again(tools: Tools, name: str, known: Checkpoint, content: Content, growth: Growth) -> FileOutcome:
+    """Send the claim of a source in which nothing is new once more. Raises ServiceError and OSError."""
+    try:
+        while content.read(CHUNK_BYTES):
+            pass
+    except DamagedStream as error:
+        log.warning("a log is damaged", path=name, reason=str(error))
+    damage = content.damage()
+    _claim(_attempt(tools, known), known, damage)
+    state: State = "failed" if damage else "claimed"
+    _tell(tools, name, known, state, content=content, growth=growth)
+    return FileOutcome(name, known.source, known.attempt, state, _counts(known), str(damage or ""))
+
+
+def _nothing_read(found: Identity) -> Checkpoint:
+    return Checkpoint(
+        source=found.source,
+        kind=KIND,
+        name="",
+        attempt=0,
+        position=found.position,
+        digest=found.digest.hexdigest(),
+        lines=0,
+        events=0,
+        dead=0,
+        blank=0,
+        ends={},
+        claimed=False,
+        at=timestamps.now(),
+    )
+
+
+def _attempt(tools: Tools, at: Checkpoint) -> Attempt:
+    return Attempt(
+        tools.settings, tools.publisher, source=at.source, kind=KIND, name=at.name, stage=STAGE, number=at.attempt
+    )
+
+
+def _claim(attempt: Attempt, at: Checkpoint, damage: DamagedStream | None) -> None:
+    attempt.claim(counts=_counts(at), ends=at.ends, digest=at.whole or at.digest)
+    if damage is not None:
+        attempt.fail(f"{at.name}: {damage}")
+
+
+def _counts(at: Checkpoint) -> dict[str, int]:
+    return {
+        "lines": at.lines,
+        "events": at.events,
+        "dead": at.dead,
+        "blank": at.blank,
+        "bytes": at.position + at.unfinished,
+    }
+
+
+def _tell(
+    tools: Tools, name: str, at: Checkpoint, state: Literal["reading"] | State, *, content: Content, growth: Growth
+) -> None:
+    tools.on_progress(
+        Progress(
+            path=name,
+            source=at.source,
+            attempt=at.attempt,
+            position=at.position + at.unfinished,
+            bytes_read=content.bytes_read(),
+            size=growth.size(),
+            lines=at.lines,
+            events=at.events,
+            dead=at.dead,
+            state=state,
+        )
+    )

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from sinks.schema.base import metadata, MOMENT, NUMBER, Now
+from sinks.schema.base import MOMENT, NUMBER, Now, metadata
 
 meta = sa.Table(
     "tallystick_meta",

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from sinks.schema.base import JSON, metadata, MOMENT, NUMBER, Now
+from sinks.schema.base import JSON, MOMENT, NUMBER, Now, metadata
 
 
 def _count(name: str, comment: str | None = None) -> sa.Column[int]:

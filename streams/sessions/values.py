@@ -12,7 +12,7 @@ _MAX_WHOLE = 2**53
 
 def earlier(first: First | None, at: str, value: str | int | None) -> First | None:
     """Return whichever is the earlier of `first` and `value` at the time `at`; None and empty text are no values."""
-    if value is None or value == "" or (first is not None and first.at <= at):
+    if value is None or value == "" or (first is not None and (first.at, first.value) <= (at, value)):
         return first
     return First(at, value)
 

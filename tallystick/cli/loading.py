@@ -11,14 +11,15 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-from producers.cowrie.reader import FileOutcome, Progress
+from producers.cowrie.progress import FileOutcome, Progress
 from sinks import migrate
 from sinks.standing import SourceStanding, read_standings
 from tallystick.cli.progress import Stage, View
 from tallystick.contracts import cowrie, stages, timestamps
 from tallystick.contracts.catalogue import TOPICS
 from tallystick.contracts.topics import STAGES
-from tallystick.database.engine import is_transient, make_engine
+from tallystick.database.engine import make_engine
+from tallystick.database.errors import is_transient
 from tallystick.errors import ConfigurationError, ServiceError
 from tallystick.kafka import topics
 from tallystick.kafka.publisher import Publisher
@@ -26,7 +27,7 @@ from tallystick.local import stack
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
 from tallystick.supervision.exits import Exit, ExitReason
-from tallystick.supervision.restarting import RoleSpec
+from tallystick.supervision.restarting import PARTIAL_CODE, RoleSpec
 from tallystick.supervision.supervisor import Supervisor
 
 log = get_logger(__name__)
@@ -134,10 +135,10 @@ class Load:
         if ended.reason is ExitReason.CANCELLED:
             return
         if ended.role == "reader":
-            self._reader_done = ended.reason is ExitReason.FINISHED
+            self._reader_done = ended.reason is ExitReason.FINISHED or ended.exit_code == PARTIAL_CODE
             if not self._reader_done:
                 self._tell_of_dead_reader(ended)
-        if ended.reason is not ExitReason.FINISHED:
+        if ended.reason is not ExitReason.FINISHED and ended.exit_code != PARTIAL_CODE:
             how = ended.signal or f"exit code {ended.exit_code}"
             self._view.say(f"{ended.role} ended ({ended.reason}, {how}): {ended.detail}")
 
@@ -220,6 +221,8 @@ class Load:
 
     def _is_over(self, supervisor: Supervisor) -> bool:
         for role, ended in supervisor.failed().items():
+            if ended.exit_code == PARTIAL_CODE:
+                continue
             self._problems.append(f"{role} was given up: {ended.reason}, {ended.detail}\n{ended.tail}".rstrip())
         if self._problems:
             return True

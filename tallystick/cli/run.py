@@ -10,6 +10,7 @@ from tallystick.errors import UsageError
 from tallystick.local import stack
 from tallystick.settings import load_settings
 from tallystick.supervision.child import StopFlag
+from tallystick.supervision.restarting import PARTIAL_CODE
 from tallystick.supervision.roles import run_role
 
 
@@ -26,8 +27,9 @@ def reader(
     *,
     sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
 ) -> None:
-    """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 1 if a file could not be read."""
-    from producers.cowrie.reader import FileOutcome, Progress, read_paths
+    """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read."""
+    from producers.cowrie.progress import FileOutcome, Progress
+    from producers.cowrie.reader import read_paths
 
     def tell(kind: str, what: FileOutcome | Progress) -> None:
         sys.stdout.buffer.write(orjson.dumps({kind: _as_dict(what)}) + b"\n")
@@ -39,7 +41,7 @@ def reader(
         )
         for outcome in outcomes:
             tell("outcome", outcome)
-        return None
+        return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
 
     raise typer.Exit(run_role("reader", work))
 

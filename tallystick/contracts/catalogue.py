@@ -1,8 +1,23 @@
 """The whole catalogue: the spine's topics and those of every kind of source; add a new kind here."""
 
+from typing import Any
+
 from tallystick.contracts import cowrie
+from tallystick.contracts.dead_letters import DeadLetter
 from tallystick.contracts.pipelines import Pipeline
+from tallystick.contracts.sources import Checkpoint
+from tallystick.contracts.stages import Command, Outcome, SourceState, StageEvent
 from tallystick.contracts.topics import SPINE, Topic
 
 TOPICS: tuple[Topic, ...] = (*SPINE, *cowrie.TOPICS)
 PIPELINES: dict[str, Pipeline] = {pipeline.kind: pipeline for pipeline in (cowrie.PIPELINE,)}
+VALUES: dict[str, Any] = {
+    "Checkpoint": Checkpoint,
+    "StageEvent": StageEvent,
+    "SourceState": SourceState,
+    "Outcome": Outcome,
+    "Command": Command,
+    "DeadLetter": DeadLetter,
+    "SessionState": cowrie.SessionState,
+}
+"""The type behind each `Topic.value` that is a JSON document; the values of the other topics are slices."""

@@ -1,15 +1,18 @@
-"""Engines for PostgreSQL and SQLite, and which of their errors are worth another try."""
+"""Engines for PostgreSQL and SQLite."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError
 
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
 
 MIN_SQLITE = (3, 35, 0)
+_READ_ONLY = "tallystick_read_only"
 
 
 def make_engine(settings: Settings) -> sa.Engine:
@@ -49,19 +52,16 @@ def database_url(settings: Settings) -> sa.URL:
             raise ConfigurationError(f"database.url names {other!r}; PostgreSQL and SQLite are supported")
 
 
-def is_transient(error: BaseException) -> bool:
-    """Return whether `error` may pass by itself: the server is away or overloaded, or a lock was in the way."""
-    if isinstance(error, DBAPIError):
-        if error.connection_invalidated or isinstance(error, InterfaceError):
-            return True
-        state = getattr(error.orig, "sqlstate", None)
-        if state is not None:
-            return state[:2] in {"08", "40", "53", "57"} or state == "55P03"
-        text = str(error.orig)
-        return isinstance(error, OperationalError) and (
-            "locked" in text or "busy" in text or "connect" in text or "closed" in text or "terminat" in text
-        )
-    return False
+@contextmanager
+def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open a connection that sees the database as it is at its first query, and changes nothing. It blocks no writer."""
+    options: dict[str, Any] = (
+        {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        if engine.dialect.name == "postgresql"
+        else {_READ_ONLY: True}
+    )
+    with engine.connect().execution_options(**options) as connection:
+        yield connection
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:
@@ -75,6 +75,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        read_only = connection.get_execution_options().get(_READ_ONLY)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine

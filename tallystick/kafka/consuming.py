@@ -3,12 +3,14 @@
 import logging
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tallystick.contracts.topics import MAX_RECORD_BYTES
 from tallystick.errors import ServiceError
 from tallystick.kafka.config import client_config
+from tallystick.retry import retry
 from tallystick.settings import Settings
 
 _quiet = logging.getLogger("tallystick.kafka.librdkafka")
@@ -50,12 +52,23 @@ def records(consumer: Consumer, *, most: int, seconds: float) -> list[Message]:
     return found
 
 
+_MOVING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
+"""What a broker says of a partition that is new, or that is changing hands: soon it will know."""
+
 _HOPELESS = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.SASL_AUTHENTICATION_FAILED,
 }
+
+
+def _is_moving(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in _MOVING
 
 
 def read_whole(settings: Settings, topic: str, *, client_id: str, seconds: float = 60.0) -> Iterator[Message]:
@@ -68,7 +81,16 @@ def read_whole(settings: Settings, topic: str, *, client_id: str, seconds: float
         try:
             known = consumer.list_topics(topic, timeout=seconds).topics[topic]
             partitions = [TopicPartition(topic, number, 0) for number in known.partitions]
-            bounds = {p.partition: consumer.get_watermark_offsets(p, timeout=seconds) for p in partitions}
+            bounds = {
+                p.partition: retry(
+                    partial(consumer.get_watermark_offsets, p, timeout=seconds),
+                    what=f"asking how far {topic} goes",
+                    on=_is_moving,
+                    longest_wait=1.0,
+                    give_up_after=seconds,
+                )
+                for p in partitions
+            }
         except KafkaException as error:
             raise ServiceError(f"can't read {topic}: {error.args[0].str()}") from error
         missing = {number for number, (low, high) in bounds.items() if low < high}

@@ -14,7 +14,7 @@ import platformdirs
 from filelock import FileLock
 
 from tallystick.errors import ServiceError
-from tallystick.local import java
+from tallystick.local import java, processes
 
 KAFKA_VERSION = "4.4.0"
 LOG4J_VERSION = "2.25.5"
@@ -39,7 +39,8 @@ def classpath(*, log: Path, seconds: float = 600.0) -> str:
     if not answer:
         raise ServiceError(
             f"Kafka's jars could not be had. They come once, from Maven Central: check the network (or the proxy "
-            f"settings) and that `pip install 'tallystick[local]'` was done, then run the command again. See {log}"
+            f"settings) and that `pip install 'tallystick[local]'` was done, then run the command again. "
+            f"The end of the log, {log}:\n{processes.tail(log, lines=3)}"
         )
     return answer
 

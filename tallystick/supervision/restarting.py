@@ -5,8 +5,11 @@ import msgspec
 from tallystick.supervision.exits import Exit, ExitReason
 
 USAGE_CODE = 2
+PARTIAL_CODE = 3
+"""The exit code of a one-shot that has done its work, and whose outcomes name what failed."""
 CONFIGURATION_CODE = 78
 _FINAL = {
+    PARTIAL_CODE: "exit code 3: done, with failures that its outcomes name",
     USAGE_CODE: "exit code 2: the command line is wrong, so another try can't help",
     CONFIGURATION_CODE: "exit code 78: the configuration is wrong, so another try can't help",
 }

@@ -13,10 +13,15 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from tallystick.errors import ServiceError
 from tallystick.local import ports, processes, stack
 from tallystick.settings import Settings
 
-UP = "from tallystick.local import stack; from tallystick.settings import load_settings; print(stack.up(load_settings()).started)"
+UP = """
+from tallystick.local import stack
+from tallystick.settings import load_settings
+print(stack.up(load_settings()).started)
+"""
 
 
 @pytest.fixture
@@ -112,7 +117,8 @@ def test_only_what_is_not_configured_is_started(settings: Settings) -> None:
     assert resolved.database.url is not None
     with psycopg.connect(resolved.database.url.get_secret_value()) as connection:
         row = connection.execute(
-            "SELECT pg_encoding_to_char(encoding), datlocprovider, datlocale FROM pg_database WHERE datname = current_database()"
+            "SELECT pg_encoding_to_char(encoding), datlocprovider, datlocale"
+            " FROM pg_database WHERE datname = current_database()"
         ).fetchone()
     assert row == ("UTF8", "b", "C.UTF-8")
     assert [status.name for status in stack.status(settings) if status.pid] == ["database"]
@@ -126,6 +132,6 @@ def test_a_server_that_can_not_start_says_why_and_where_its_log_is(
 ) -> None:
     monkeypatch.setenv("TALLY_KAFKA_HEAP", "nonsense")
     database = settings.database.model_copy(update={"url": "sqlite:///x.db"})
-    with pytest.raises(stack.ServiceError, match=r"(?s)Invalid maximum heap size") as caught:
+    with pytest.raises(ServiceError, match=r"(?s)Invalid maximum heap size") as caught:
         stack.up(settings.model_copy(update={"database": database}))
     assert str(settings.home / "local" / "kafka" / "server.log") in str(caught.value)

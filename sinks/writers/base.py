@@ -1,0 +1,75 @@
+"""The interface of all writers, and what is the same for every database."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from sinks.writers import target as sql
+from sinks.writers.target import Target
+
+Cell = bytes | str | int | None
+"""A value as the database's bulk interface takes it; only a writer makes and reads them."""
+Row = tuple[Any, ...]
+Key = tuple[str, ...]
+
+
+class Writer(ABC):
+    """Puts rows into tables, within the transaction of the connection that it is given. Commits nothing.
+
+    Every method raises what the database raises, and then leaves the transaction to the caller, who must go back to a
+    savepoint or to its beginning. What is told of rows is what the database did, never what was asked of it.
+    """
+
+    distinct: str
+    text: Callable[[bytes], Cell]
+    """Makes a cell of UTF-8 text."""
+    binary: Callable[[bytes], Cell]
+    """Makes a cell of any bytes."""
+    null: Cell
+
+    @abstractmethod
+    def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
+        """Insert those of `rows` whose key is not there yet, and return the fate of each (`counting.INSERTED` …).
+
+        A row is `INSERTED` where it is in the table with its own values in the columns `target.own`, `PRESENT` where
+        its key is there from elsewhere, `MISSING` where the database kept neither. The same key may come twice.
+        """
+
+    @abstractmethod
+    def insert(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
+        """Insert `rows`, none of which may be there."""
+
+    @abstractmethod
+    def stage(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
+        """Fill the staging table of `target` with `rows` alone."""
+
+    @abstractmethod
+    def keys(self, target: Target, names: tuple[str, ...], keys: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
+        """Return a query that yields `keys`, and its parameters. `names` are their columns in `target`."""
+
+    def revisions(self, connection: sa.Connection, target: Target, keys: Sequence[Key]) -> dict[Key, int]:
+        """Return the revision of each of `keys` that the table holds."""
+        query, parameters = self.keys(target, target.key, keys)
+        found = connection.exec_driver_sql(sql.revisions(target, query), parameters)
+        return {tuple(key): revision for *key, revision in found}
+
+    def move_forward(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
+        """Insert `rows`, or replace those of a lower revision. No key may come twice."""
+        self.stage(connection, target, rows)
+        connection.exec_driver_sql(sql.insert_forward(target))
+
+    def replace_children(
+        self, connection: sa.Connection, target: Target, parents: Sequence[Key], rows: Collection[Row]
+    ) -> None:
+        """Make `rows` the only ones of `parents`; a row that is there keeps its columns that `target` doesn't list."""
+        self.stage(connection, target, rows)
+        query, parameters = self.keys(target, target.parent, parents)
+        connection.exec_driver_sql(sql.delete_absent(target, query), parameters)
+        connection.exec_driver_sql(sql.insert_changed(target, self.distinct))
+
+    def add(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
+        """Insert those of `rows` that are not there."""
+        self.stage(connection, target, rows)
+        connection.exec_driver_sql(sql.insert_new(target))

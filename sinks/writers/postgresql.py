@@ -1,0 +1,129 @@
+"""Rows into PostgreSQL by COPY: straight into the table while nothing is there yet, else by a staging table."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from sinks.counting import INSERTED, MISSING, PRESENT
+from sinks.writers import target as sql
+from sinks.writers.base import Cell, Key, Row, Writer
+from sinks.writers.target import Target, listed, same
+
+CAUTIOUS_BATCHES = 20
+"""For so many batches after a conflict rows are staged, as a repeat seldom comes alone."""
+
+
+def escape(text: bytes) -> bytes:
+    r"""Return `text` as a field of COPY's text format: backslash, tab, line feed and carriage return are escaped."""
+    if b"\\" in text:
+        text = text.replace(b"\\", b"\\\\")
+    return text.replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+
+
+def escape_binary(content: bytes) -> bytes:
+    r"""Return any bytes as a field of COPY's text format for `bytea`."""
+    return b"\\\\x" + content.hex().encode()
+
+
+class PostgresqlWriter(Writer):
+    """See Writer. Cells are fields of COPY's text format."""
+
+    distinct = "IS DISTINCT FROM"
+    text = staticmethod(escape)
+    binary = staticmethod(escape_binary)
+    null = b"\\N"
+
+    def __init__(self) -> None:
+        self._cautious = 0
+
+    def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
+        """See Writer."""
+        template = b"\t".join(b"%d" if number else b"%b" for number in target.numeric) + b"\n"
+        lines = [template % row for row in rows]
+        if self._cautious:
+            self._cautious -= 1
+        elif (inserted := self._copy_into_table(connection, target, lines)) is None:
+            self._cautious = CAUTIOUS_BATCHES
+        else:
+            return bytes([INSERTED]) * len(rows) if inserted == len(rows) else self._fates(connection, target, lines)
+        self._stage_numbered(connection, target, lines)
+        inserted = connection.exec_driver_sql(sql.insert_new(target)).rowcount
+        return bytes([INSERTED]) * len(rows) if inserted == len(rows) else self._look_up(connection, target, len(rows))
+
+    def insert(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
+        """See Writer."""
+        if rows:
+            _copy_rows(connection, target.name, target.columns, rows)
+
+    def stage(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
+        """See Writer."""
+        _clear_stage(connection, target)
+        if rows:
+            _copy_rows(connection, target.stage, target.columns, rows)
+
+    def keys(self, target: Target, names: tuple[str, ...], keys: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
+        """See Writer."""
+        arrays = ", ".join(["%s::text[]"] * len(names))
+        return f"SELECT * FROM unnest({arrays})", tuple(list(column) for column in zip(*keys, strict=True))
+
+    @staticmethod
+    def _copy_into_table(connection: sa.Connection, target: Target, lines: Sequence[bytes]) -> int | None:
+        """Return how many rows COPY says that it stored, None where one of them was there."""
+        savepoint = connection.begin_nested()
+        try:
+            stored = _copy(connection, target.name, target.columns, lines)
+        except psycopg.errors.UniqueViolation:
+            savepoint.rollback()
+            return None
+        savepoint.commit()
+        return stored
+
+    def _fates(self, connection: sa.Connection, target: Target, lines: Sequence[bytes]) -> bytes:
+        self._stage_numbered(connection, target, lines)
+        return self._look_up(connection, target, len(lines))
+
+    @staticmethod
+    def _stage_numbered(connection: sa.Connection, target: Target, lines: Sequence[bytes]) -> None:
+        _clear_stage(connection, target)
+        numbered = [b"%d\t%b" % numbered_line for numbered_line in enumerate(lines)]
+        _copy(connection, target.stage, ("stage_ordinal", *target.columns), numbered)
+
+    @staticmethod
+    def _look_up(connection: sa.Connection, target: Target, size: int) -> bytes:
+        fates = bytearray([MISSING]) * size
+        found = connection.exec_driver_sql(
+            f"SELECT s.stage_ordinal, {same(target.own, 's', 't') or 'true'}"  # noqa: S608
+            f" FROM {target.stage} s JOIN {target.name} t ON {same(target.key, 's', 't')}"
+        )
+        for ordinal, own in found:
+            fates[ordinal] = INSERTED if own else PRESENT
+        return bytes(fates)
+
+
+def _cursor(connection: sa.Connection) -> psycopg.Cursor[Any]:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection), "the engine uses psycopg"  # noqa: S101 - made by make_engine
+    return driver.cursor()
+
+
+def _copy(connection: sa.Connection, table: str, columns: tuple[str, ...], lines: Iterable[bytes]) -> int:
+    with _cursor(connection) as cursor:
+        with cursor.copy(f"COPY {table} ({listed(columns)}) FROM STDIN".encode()) as copy:
+            copy.write(b"".join(lines))
+        return cursor.rowcount
+
+
+def _copy_rows(connection: sa.Connection, table: str, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
+    with _cursor(connection) as cursor, cursor.copy(f"COPY {table} ({listed(columns)}) FROM STDIN".encode()) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def _clear_stage(connection: sa.Connection, target: Target) -> None:
+    connection.exec_driver_sql(
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {target.stage} ON COMMIT DELETE ROWS"  # noqa: S608
+        f" AS SELECT 0 AS stage_ordinal, {listed(target.columns)} FROM {target.name} WITH NO DATA"
+    )
+    connection.exec_driver_sql(f"TRUNCATE pg_temp.{target.stage}")

@@ -1,0 +1,70 @@
+"""Rows into SQLite."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from sinks.counting import INSERTED, MISSING, PRESENT
+from sinks.writers.base import Cell, Key, Row, Writer
+from sinks.writers.target import Target, listed
+
+
+def _as_is(content: bytes) -> bytes:
+    return content
+
+
+class SqliteWriter(Writer):
+    """See Writer. Cells are Python's own values."""
+
+    distinct = "IS NOT"
+    text = staticmethod(bytes.decode)
+    binary = staticmethod(_as_is)
+    null = None
+
+    def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
+        """See Writer."""
+        cursor = _cursor(connection)
+        conflict = f" ON CONFLICT ({listed(target.key)}) DO NOTHING"
+        if cursor.executemany(_insert(target.name, target) + conflict, rows).rowcount == len(rows):
+            return bytes([INSERTED]) * len(rows)
+        keys = [target.columns.index(name) for name in target.key]
+        own = [target.columns.index(name) for name in target.own]
+        equal = " AND ".join(f'"{name}" = ?' for name in target.own) or "1"
+        where = " AND ".join(f'"{name}" = ?' for name in target.key)
+        query = f"SELECT {equal} FROM {target.name} WHERE {where}"  # noqa: S608
+        fates = bytearray([MISSING]) * len(rows)
+        for index, row in enumerate(rows):
+            found = cursor.execute(query, [row[place] for place in (*own, *keys)]).fetchone()
+            if found is not None:
+                fates[index] = INSERTED if found[0] else PRESENT
+        return bytes(fates)
+
+    def insert(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
+        """See Writer."""
+        _cursor(connection).executemany(_insert(target.name, target), rows)
+
+    def stage(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
+        """See Writer."""
+        cursor = _cursor(connection)
+        cursor.execute(
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {target.stage}"  # noqa: S608
+            f" AS SELECT {listed(target.columns)} FROM {target.name} WHERE false"
+        )
+        cursor.execute(f"DELETE FROM {target.stage}")  # noqa: S608
+        cursor.executemany(_insert(target.stage, target), rows)
+
+    def keys(self, target: Target, names: tuple[str, ...], keys: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
+        """See Writer."""
+        values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(names)))
+        return f"SELECT {values} FROM json_each(?)", (orjson.dumps(keys).decode(),)  # noqa: S608
+
+
+def _cursor(connection: sa.Connection) -> Any:
+    return connection.connection.cursor()
+
+
+def _insert(table: str, target: Target) -> str:
+    marks = ", ".join("?" * len(target.columns))
+    return f"INSERT INTO {table} ({listed(target.columns)}) VALUES ({marks})"  # noqa: S608

@@ -1,0 +1,249 @@
+"""`python -m tests.bench`: end to end against a bare COPY, then each part alone; a table, and JSON for programs."""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import psutil
+import sqlalchemy as sa
+
+from producers.cowrie.generator import Plan, lines
+from sinks import migrate
+from tallystick.contracts.catalogue import TOPICS
+from tallystick.contracts.cowrie import EVENTS, SESSIONS
+from tallystick.database.engine import make_engine
+from tallystick.kafka import topics
+from tallystick.kafka.consuming import read_whole
+from tallystick.local import stack
+from tallystick.settings import Settings, load_settings
+from tests.bench.copying import copy_rate, scalar
+from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, roles, wait_for, write_json
+
+SINKS = ("raw_events", "session_summaries", "sources", "dead_letters")
+VERDICTS = "SELECT count(*) FROM source_stages WHERE verdict = 'succeeded' AND stage IN ({})"
+
+
+class EndToEnd(msgspec.Struct):
+    """One run of everything: events/s from the start of the reader's process to the verdicts."""
+
+    events: int
+    sessions: int
+    aggregated_seconds: float
+    verified_seconds: float
+    rate: float
+    copy_rate: float
+    ratio: float
+    usage: dict[str, Usage]
+
+
+class Alone(msgspec.Struct):
+    """One part by itself, from a topic (or file) that is complete, to the end: its start-up is not counted."""
+
+    part: str
+    rate: float
+    unit: str
+
+
+class Figures(msgspec.Struct):
+    """All that a run measured."""
+
+    cpus: int
+    bytes: int
+    end_to_end: list[EndToEnd]
+    alone: list[Alone]
+
+
+def main() -> None:
+    """Run the benchmarks that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--events", type=int, default=400_000)
+    parser.add_argument("--runs", type=int, default=3, help="end to end runs")
+    parser.add_argument("--only", choices=("end-to-end", "alone"))
+    parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, _servers(Path(folder)) as servers:
+        log = Path(folder) / "cowrie.json"
+        with log.open("wb") as file:
+            file.writelines(lines(Plan(events=chosen.events, seed=3)))
+        figures = Figures(cpus=os.cpu_count() or 0, bytes=log.stat().st_size, end_to_end=[], alone=[])
+        if chosen.only != "alone":
+            for number in range(chosen.runs):
+                figures.end_to_end.append(_end_to_end(_deployment(servers, f"e{number}"), servers, log, chosen.events))
+        if chosen.only != "end-to-end":
+            figures.alone += _alone(_deployment(servers, "alone"), log, chosen.events)
+    _report(figures)
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(chosen.output, figures)
+    print(f"\nfigures: {chosen.output}")
+
+
+@contextmanager
+def _servers(folder: Path) -> Iterator[Settings]:
+    asked = load_settings().model_copy(update={"home": folder / "home"})
+    resolved = stack.resolve(asked)
+    try:
+        yield resolved
+    finally:
+        stack.down(asked)
+
+
+def _deployment(servers: Settings, name: str) -> Settings:
+    """Return settings with topics and a schema of their own, both made."""
+    mine = servers.model_copy(
+        update={
+            "home": servers.home / name,
+            "kafka": servers.kafka.model_copy(update={"topic_prefix": f"bench.{name}."}),
+            "database": servers.database.model_copy(update={"schema_name": f"bench_{name}"}),
+        }
+    )
+    mine.home.mkdir(parents=True)
+    topics.create(mine, TOPICS)
+    engine = make_engine(mine)
+    migrate.upgrade(engine, mine)
+    engine.dispose()
+    return mine
+
+
+def _end_to_end(settings: Settings, servers: Settings, log: Path, events: int) -> EndToEnd:
+    engine = make_engine(settings)
+    warm_up = settings.home / "warm-up.json"
+    with warm_up.open("wb") as file:
+        file.writelines(lines(Plan(events=100, seed=4, sensor="warm-up")))
+    with roles(settings, settings.home / "roles.log") as running:
+        running.start("agents")
+        for names in (("raw_events",), ("session_summaries",), ("sources", "dead_letters")):
+            running.start("sinks", *names)
+        running.start("verifier")
+        _watch_servers(running, servers)
+        read_log(settings, warm_up)
+        wait_for(lambda: scalar(engine, VERDICTS.format("'verified'")) == 1, what="the warm-up's verdict")
+        started = time.monotonic()
+        reader = running.start("reader", str(log))
+        both = VERDICTS.format("'persisted', 'aggregated'")
+        aggregated = wait_for(lambda: scalar(engine, both) == 4, what="the verdicts on rows and sessions")
+        verified = wait_for(lambda: scalar(engine, VERDICTS.format("'verified'")) == 2, what="the last verdict")
+        if reader.wait() != 0:
+            sys.exit("bench: the reader failed")
+        usage = dict(running.usage)
+    stored = scalar(engine, "SELECT count(*) FROM raw_events") - 100
+    counted = scalar(engine, "SELECT sum(event_count) FROM session_summaries") - 100
+    sessions = scalar(engine, "SELECT count(*) FROM session_summaries")
+    engine.dispose()
+    if (stored, counted) != (events, events):
+        sys.exit(f"bench: {events} events, but {stored} rows and {counted} counted in sessions")
+    rate, copied = events / (aggregated - started), copy_rate(settings)
+    _drop(settings)
+    return EndToEnd(
+        events=events,
+        sessions=sessions,
+        aggregated_seconds=aggregated - started,
+        verified_seconds=verified - started,
+        rate=rate,
+        copy_rate=copied,
+        ratio=rate / copied,
+        usage=usage,
+    )
+
+
+def _alone(settings: Settings, log: Path, events: int) -> list[Alone]:
+    """Measure each part with nothing else running but the servers; each finds its whole input in Kafka."""
+    with log.open("rb") as file:
+        file.seek(0)
+    engine = make_engine(settings)
+    found = [
+        Alone("reader, file to topic (its process's start included)", events / read_log(settings, log), "events/s")
+    ]
+    records = sum(1 for _ in read_whole(settings, settings.kafka.topic(EVENTS), client_id="bench"))
+    with roles(settings, settings.home / "agents.log") as running:
+        running.start("agents")
+        began = wait_for(lambda: _size(settings) > 0, what="the first session")
+        already = _size(settings)
+        ended = wait_for(lambda: _size(settings) >= records, what="the last session")
+    found.append(Alone("sessions agent", events * (records - already) / records / (ended - began), "events/s"))
+    for sink, topic, rows in (("raw_events", EVENTS, events), ("session_summaries", SESSIONS, records)):
+        with roles(settings, settings.home / f"{sink}.log") as running:
+            running.start("sinks", sink)
+            end = _size(settings, settings.kafka.topic(topic))
+            passed = f"SELECT sum(next_offset) FROM sink_offsets WHERE sink = '{sink}'"
+            began = wait_for(lambda query=passed: scalar(engine, query) > 0, what=f"{sink}'s first batch")
+            already = scalar(engine, passed)
+            ended = wait_for(lambda query=passed, to=end: scalar(engine, query) >= to, what=f"{sink}'s last batch")
+        unit = "rows/s" if sink == "raw_events" else "sessions/s"
+        found.append(Alone(f"sink {sink}", rows * (end - already) / end / (ended - began), unit))
+    engine.dispose()
+    _drop(settings)
+    return found
+
+
+def _size(settings: Settings, topic: str | None = None) -> int:
+    """Return the number of records that a topic of 4 partitions has ever held; the sessions' where none is named."""
+    from confluent_kafka import TopicPartition
+
+    from tallystick.kafka.consuming import make_consumer
+
+    name = topic or settings.kafka.topic(SESSIONS)
+    consumer = make_consumer(settings, client_id="bench", group="bench")
+    try:
+        return sum(
+            consumer.get_watermark_offsets(TopicPartition(name, partition))[1]
+            for partition in range(settings.kafka.partitions)
+        )
+    finally:
+        consumer.close()
+
+
+def _watch_servers(running: Roles, servers: Settings) -> None:
+    for service in stack.status(
+        servers.model_copy(update={"kafka": load_settings().kafka, "database": load_settings().database})
+    ):
+        if service.pid:
+            running.watch(f"({service.name})", psutil.Process(service.pid))
+
+
+def _drop(settings: Settings) -> None:
+    engine = make_engine(settings)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"DROP SCHEMA {settings.database.schema_name} CASCADE"))
+    engine.dispose()
+    topics.admin(settings).delete_topics([settings.kafka.topic(topic) for topic in TOPICS], operation_timeout=30)
+
+
+def _report(figures: Figures) -> None:
+    print(f"\n{figures.cpus} CPUs; a log of {figures.bytes / MIB:.0f} MiB")
+    if figures.end_to_end:
+        print_table(
+            "End to end: file to rows and sessions in PostgreSQL, and to the last verdict",
+            ("run", "events", "sessions", "seconds", "to verified", "events/s", "bare COPY rows/s", "ratio"),
+            [
+                (
+                    number + 1,
+                    f"{run.events:,}",
+                    f"{run.sessions:,}",
+                    f"{run.aggregated_seconds:.2f}",
+                    f"{run.verified_seconds:.2f}",
+                    f"{run.rate:,.0f}",
+                    f"{run.copy_rate:,.0f}",
+                    f"{run.ratio:.2f}",
+                )
+                for number, run in enumerate(figures.end_to_end)
+            ],
+        )
+        print_table(
+            "What each process used in the last of them",
+            ("process", "peak MiB", "CPU s"),
+            [(name, f"{u.peak_mib:.0f}", f"{u.cpu_seconds:.1f}") for name, u in figures.end_to_end[-1].usage.items()],
+        )
+    if figures.alone:
+        print_table(
+            "Each part alone", ("part", "rate", "unit"), [(a.part, f"{a.rate:,.0f}", a.unit) for a in figures.alone]
+        )
+
+
+if __name__ == "__main__":
+    main()

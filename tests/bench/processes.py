@@ -1,0 +1,120 @@
+"""Running roles for a benchmark: warm before the clock starts, with the memory that each of them peaks at."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from tallystick.settings import Settings
+from tests.support import TALLY, environment
+
+MIB = 1024 * 1024
+
+
+class Usage(msgspec.Struct):
+    """What a process used: peak memory in MiB, CPU in seconds."""
+
+    peak_mib: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+class Roles:
+    """Role processes of one deployment, and a thread that watches what they use."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self._settings, self._log = settings, log
+        self._processes: dict[str, psutil.Popen] = {}
+        self.usage: dict[str, Usage] = {}
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def start(self, *arguments: str) -> psutil.Popen:
+        """Start `tally run …` and return its process."""
+        name = " ".join(arguments[:2]) if arguments[0] == "sinks" else arguments[0]
+        with self._log.open("ab") as log:
+            process = psutil.Popen(
+                [*TALLY, "run", *arguments], env=environment(self._settings), stdout=subprocess.DEVNULL, stderr=log
+            )
+        self._processes[name] = process
+        return process
+
+    def watch(self, name: str, process: psutil.Process) -> None:
+        """Watch a process that was not started here, such as the broker."""
+        self._processes[name] = process
+
+    def stop(self) -> None:
+        """Stop what was started here and wait for it."""
+        self._stop.set()
+        self._watcher.join()
+        started = [process for process in self._processes.values() if isinstance(process, psutil.Popen)]
+        for process in started:
+            if process.poll() is None:
+                process.terminate()
+        for process in started:
+            process.wait(30)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.2):
+            for name, process in list(self._processes.items()):
+                try:
+                    family = [process, *process.children(recursive=True)]
+                    memory = sum(member.memory_info().rss for member in family) / MIB
+                    cpu = sum(sum(member.cpu_times()[:2]) for member in family)
+                except psutil.NoSuchProcess:
+                    continue
+                usage = self.usage.setdefault(name, Usage())
+                usage.peak_mib = max(usage.peak_mib, memory)
+                usage.cpu_seconds = max(usage.cpu_seconds, cpu)
+
+
+@contextmanager
+def roles(settings: Settings, log: Path) -> Iterator[Roles]:
+    """Give a place to run roles in, and stop them in the end."""
+    running = Roles(settings, log)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def wait_for(look: Callable[[], bool], *, what: str, seconds: float = 600.0) -> float:
+    """Wait until `look` is True and return the time at which it was; ends the benchmark after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            sys.exit(f"bench: {what} did not happen within {seconds:.0f} s")
+        time.sleep(0.02)
+    return time.monotonic()
+
+
+def read_log(settings: Settings, path: Path) -> float:
+    """Read a log to its end in a process of its own; return the seconds that it took."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [*TALLY, "run", "reader", str(path)], env=environment(settings), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"bench: the reader failed:\n{done.stderr}")
+    return time.monotonic() - started
+
+
+def print_table(title: str, names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a Markdown table."""
+    print(f"\n{title}\n")
+    print("| " + " | ".join(names) + " |")
+    print("|" + "|".join(" --- " for _ in names) + "|")
+    for row in rows:
+        print("| " + " | ".join(str(value) for value in row) + " |")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write the figures for programs."""
+    path.write_text(json.dumps(msgspec.to_builtins(value), indent=2) + "\n")
