@@ -21,6 +21,10 @@ PRESENT: Final = 2
 REFUSED: Final = 3
 """The event can't be stored and is a dead letter."""
 
+MAX_POSITION: Final = 1 << 63
+MAX_SPREAD: Final = 1 << 32
+"""No position of a record is as far above the record's `low`."""
+
 
 class Count(msgspec.Struct):
     """What one sink has committed of one source from one partition; `next_offset` follows its last record."""
@@ -48,6 +52,10 @@ class Count(msgspec.Struct):
         fresh = {position for position in positions if position >= self.low} - self.seen
         self.seen |= fresh
         return fresh
+
+    def prune(self) -> None:
+        """Let go of the positions that `low` has passed; nothing that is returned or encoded changes."""
+        self.seen = {position for position in self.seen if position >= self.low}
 
     def add(self, fates: bytes) -> None:
         """Count events by their fate: one byte each, `INSERTED`, `PRESENT`, `REFUSED` or `MISSING`."""

@@ -1,3 +1,3 @@
 """Fixtures and plugins of all tests."""
 
-pytest_plugins = ["tests.plugins.services", "tests.plugins.no_skip"]
+pytest_plugins = ["tests.plugins.services", "tests.plugins.databases", "tests.plugins.no_skip"]

@@ -23,7 +23,6 @@ else:
 
 CHUNK_BYTES = 1024 * 1024
 _INPUT_BYTES = 64 * 1024
-_STEP_BYTES = 4 * 1024
 _MAGIC_BYTES = 10
 _XZ_MEMORY_BYTES = 256 * 1024 * 1024
 _DAMAGE = (zlib.error, lzma.LZMAError, ZstdError, EOFError, OSError)
@@ -142,6 +141,7 @@ class CompressedContent:
     _damage: DamagedStream | None
     _unused: bytes
     _member_at: int
+    _input_at: int
     _produced: int
 
     def __init__(self, file: BinaryIO, form: _Format) -> None:
@@ -162,7 +162,7 @@ class CompressedContent:
                 found = current.decompress(data, size)
             except _DAMAGE as error:
                 self._damage = self._damaged(f"is damaged near byte {self._file.tell()} of the file ({error})")
-                found = self._rescue(size)
+                found = self._rescue()
             if current.eof:
                 self._unused, self._decompressor = current.unused_data, None
             if found:
@@ -192,16 +192,13 @@ class CompressedContent:
     def _restart(self) -> None:
         self._file.seek(0)
         self._decompressor, self._damage, self._unused = None, None, b""
-        self._member_at = self._produced = self.position = 0
+        self._member_at = self._input_at = self._produced = self.position = 0
 
     def _begin_member(self) -> bool:
         """Find the next member; False where there is none, True where there is one or the file is damaged there."""
-        while len(self._unused) < _MAGIC_BYTES:
-            self._unused = self._unused.lstrip(b"\0")
-            if not (more := self._file.read(_INPUT_BYTES)):
-                break
-            self._unused += more
         self._unused = self._unused.lstrip(b"\0")
+        while len(self._unused) < _MAGIC_BYTES and (more := self._file.read(_INPUT_BYTES)):
+            self._unused = (self._unused + more).lstrip(b"\0")
         if not self._unused:
             return False
         at = self._file.tell() - len(self._unused)
@@ -215,23 +212,26 @@ class CompressedContent:
 
     def _next_input(self) -> bytes:
         data, self._unused = self._unused or self._file.read(_INPUT_BYTES), b""
+        self._input_at = self._file.tell() - len(data)
         return data
 
-    def _rescue(self, size: int) -> bytes:
-        """Return the up to `size` bytes that a decompressor had found, but not returned, when it came to the damage."""
+    def _rescue(self) -> bytes:
+        """Return what the decompressor had found, but not returned, when it came to the damage.
+
+        Decompresses the member again, byte by byte where it failed; that is less than the caller asked for.
+        """
         self._file.seek(self._member_at)
         again, skip, rescued = self._format.make(), self._produced, bytearray()
         # The error that ends this is the one already kept in `_damage`.
         with contextlib.suppress(*_DAMAGE):
-            while len(rescued) < size and not again.eof:
-                data = self._file.read(_STEP_BYTES) if again.needs_input else b""
+            while not again.eof:
+                step = max(1, min(_INPUT_BYTES, self._input_at - self._file.tell()))
+                data = self._file.read(step) if again.needs_input else b""
                 if again.needs_input and not data:
                     break
-                found = again.decompress(data, min(skip, CHUNK_BYTES) or 1)
-                if skip:
-                    skip -= len(found)
-                else:
-                    rescued += found
+                found = again.decompress(data, CHUNK_BYTES)
+                rescued += found[skip:]
+                skip -= min(skip, len(found))
         return bytes(rescued)
 
     def _damaged(self, what: str) -> DamagedStream:

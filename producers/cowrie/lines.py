@@ -1,6 +1,7 @@
 """Framing: bytes as they are read become lines that know where they stand. No I/O, and bounded memory."""
 
 import operator
+from collections.abc import Iterator
 from itertools import accumulate, count
 
 import msgspec
@@ -8,6 +9,8 @@ import msgspec
 from tallystick.contracts.dead_letters import PIECE_BYTES
 
 BOM = b"\xef\xbb\xbf"
+MAX_LINES = 100_000
+"""How many lines a frame holds at most: a line costs memory, however short it is."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -20,14 +23,15 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """The lines that one window has completed, without their ends, and pieces of those that were too long.
+    """Lines that have been completed, without their ends, and pieces of those that were too long.
 
-    `positions[i]` is where `lines[i]` begins. Both lists ascend by position.
+    `positions[i]` is where `lines[i]` begins; both ascend. `end` is where the next line begins.
     """
 
     positions: list[int]
     lines: list[bytes]
     pieces: list[Piece]
+    end: int
 
 
 class Framer:
@@ -49,46 +53,43 @@ class Framer:
         """The length so far of the line that is not finished yet."""
         return self._emitted * PIECE_BYTES + self._held
 
-    def feed(self, data: bytes) -> Frame:
-        """Return what `data` has completed."""
-        first, last = data.find(b"\n"), data.rfind(b"\n")
-        if last < 0:
-            return Frame([], [], self._hold(data))
-        positions: list[int] = []
-        lines: list[bytes] = []
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield what `data` completes, up to MAX_LINES at a time; to be consumed before anything else is done."""
+        with_returns = b"\r" in data or (self._held > 0 and self._parts[-1].endswith(b"\r"))
+        lines = data.split(b"\n")
+        rest = lines.pop()
         pieces: list[Piece] = []
-        start = 0
-        if (length := self.unfinished_bytes + first) > self._max:
-            pieces = self._hold(data[:first]) + self._end_long_line()
+        if lines and (length := self.unfinished_bytes + len(lines[0])) > self._max:
+            pieces = self._hold(lines.pop(0)) + self._end_long_line()
             self.position += length + 1
-            start = first + 1
-        if start <= last:
-            positions, lines, long = self._split(b"".join((*self._take(), data[start:last])))
-            pieces += long
-        pieces += self._hold(data[last + 1 :])
-        return Frame(positions, lines, pieces)
+        elif lines and self._held:
+            lines[0] = b"".join((*self._take(), lines[0]))
+        for start in range(0, len(lines), MAX_LINES):
+            yield self._frame(lines[start : start + MAX_LINES], pieces, with_returns)
+            pieces = []
+        if pieces := pieces + self._hold(rest):
+            yield Frame([], [], pieces, self.position)
 
     def finish(self) -> Frame:
         """Return the unfinished last line as if it had been finished; `position` stays where it begins."""
+        end = self.position + self.unfinished_bytes
         if self.unfinished_bytes > self._max:
-            return Frame([], [], self._end_long_line())
+            return Frame([], [], self._end_long_line(), end)
         tail = b"".join(self._take())
-        return Frame([self.position], [tail.removesuffix(b"\r")], []) if tail else Frame([], [], [])
+        return Frame([self.position], [tail.removesuffix(b"\r")], [], end) if tail else Frame([], [], [], end)
 
-    def _split(self, block: bytes) -> tuple[list[int], list[bytes], list[Piece]]:
-        lines = block.split(b"\n")
+    def _frame(self, lines: list[bytes], pieces: list[Piece], with_returns: bool) -> Frame:
         lengths = list(map(len, lines))
         positions = list(map(operator.add, accumulate(lengths, initial=self.position), count()))
         self.position = positions.pop()
-        pieces: list[Piece] = []
         if max(lengths) > self._max:
             long = [index for index, length in enumerate(lengths) if length > self._max]
-            pieces = [piece for index in long for piece in cut(positions[index], lines[index])]
+            pieces = pieces + [piece for index in long for piece in cut(positions[index], lines[index])]
             for index in reversed(long):
                 del positions[index], lines[index]
-        if b"\r" in block:
+        if with_returns:
             lines = [line.removesuffix(b"\r") for line in lines]
-        return positions, lines, pieces
+        return Frame(positions, lines, pieces, self.position)
 
     def _hold(self, data: bytes) -> list[Piece]:
         """Keep the beginning of a line; return the pieces that are complete where it has become too long."""

@@ -4,14 +4,15 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from producers.checkpoints import Checkpoints
+from producers.checkpoints import Checkpoints, read_checkpoints
 from producers.claims import Attempt
 from producers.cowrie.decompression import DamagedStream, decompressed
-from producers.cowrie.discovery import LogFile, as_text, discover, why_unreadable
+from producers.cowrie.discovery import LogFile, Problem, as_text, discover, why_unreadable
 from producers.cowrie.growth import Growth
 from producers.cowrie.identity import first_line, identify
 from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reading import STAGE, Reading, Tools, claim_again
+from producers.outlet import STOP_SECONDS
 from tallystick.contracts.cowrie import KIND, MAX_NAME_CHARS, UNKNOWN_SENSOR
 from tallystick.contracts.sources import log_source_id
 from tallystick.errors import UsageError
@@ -40,19 +41,18 @@ def read_paths(
     """
     _check_sensor(sensor)
     publisher = Publisher(settings, client_id="reader")
-    checkpoints = Checkpoints(settings, publisher)
-    checkpoints.load(settings)
+    checkpoints = Checkpoints(settings, publisher, read_checkpoints(settings))
     tools = Tools(settings, publisher, checkpoints, sensor or UNKNOWN_SENSOR, stop, on_progress)
-    outcomes = []
-    for found in discover(paths):
-        if stop():
-            outcomes.append(FileOutcome(as_text(found.path), "", 0, "interrupted", {}))
-        elif isinstance(found, LogFile):
-            outcomes.append(_read_file(tools, found.path))
-        else:
-            outcomes.append(_refuse(tools, found.path, found.reason))
-    publisher.flush(None if not stop() else 5.0)
+    outcomes = [read_found(tools, found) for found in discover(paths)]
+    publisher.flush(STOP_SECONDS if stop() else None)
     return outcomes
+
+
+def read_found(tools: Tools, found: LogFile | Problem) -> FileOutcome:
+    """Read one file, or say why it can't be read. Raises ServiceError."""
+    if tools.stop():
+        return FileOutcome(as_text(found.path), "", 0, "interrupted", {})
+    return _read_file(tools, found.path) if isinstance(found, LogFile) else _refuse(tools, found.path, found.reason)
 
 
 def _read_file(tools: Tools, path: str) -> FileOutcome:

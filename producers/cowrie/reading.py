@@ -21,7 +21,7 @@ from producers.cowrie.decompression import CHUNK_BYTES, Content, DamagedStream
 from producers.cowrie.discovery import why_unreadable
 from producers.cowrie.growth import Growth
 from producers.cowrie.identity import Identity
-from producers.cowrie.lines import Framer
+from producers.cowrie.lines import Frame, Framer
 from producers.cowrie.progress import FileOutcome, Progress, State, Throttle
 from producers.cowrie.windows import Window, runs, sort_lines
 from producers.outlet import Outlet, Record
@@ -37,9 +37,6 @@ log = get_logger(__name__)
 
 STAGE = "read"
 UNFINISHED, TRUNCATED = "unfinished last line", "truncated"
-MAX_WINDOW_LINES = 100_000
-"""About where windows of very short lines are cut: a line costs memory, however short it is."""
-
 _PROGRESS_SECONDS = 0.2
 
 
@@ -113,11 +110,8 @@ class Reading:
                 if not (open_ended and self._growth.changes()):
                     return not self._tools.stop()
                 continue
-            step = max(1, len(data) * MAX_WINDOW_LINES // max(MAX_WINDOW_LINES, data.count(b"\n")))
-            for start in range(0, len(data), step):
-                if start and not self._outlet.wait_for_room():
-                    return False
-                self._take(data[start : start + step])
+            if not self._take(data):
+                return False
         return False
 
     def _fill(self) -> bytes:
@@ -125,7 +119,7 @@ class Reading:
         reader = self._tools.settings.reader
         parts, left, deadline = [], reader.window_bytes, time.monotonic() + reader.window_seconds
         try:
-            while left > 0 and (data := self._content.read(min(left, CHUNK_BYTES))):
+            while left > 0 and (data := self._content.read(left)):
                 parts.append(data)
                 left -= len(data)
                 if time.monotonic() >= deadline:
@@ -134,26 +128,29 @@ class Reading:
             log.warning("a log is damaged", path=self._name, reason=str(damage))
         return b"".join(parts)
 
-    def _take(self, data: bytes) -> None:
-        frame = self._framer.feed(data)
-        consumed = data.rfind(b"\n") + 1
-        self._digest.update(data[:consumed])
-        digest = self._digest.hexdigest() if consumed else self._at.digest
-        self._digest.update(data[consumed:])
-        self._send(
-            sort_lines(frame, source=self._at.source, sensor=self._tools.sensor, at=timestamps.now()),
-            position=self._framer.position,
-            digest=digest,
-        )
+    def _take(self, data: bytes) -> bool:
+        """Send what `data`, the content read last, completes; False where the reader was told to stop meanwhile."""
+        start, hashed = self._content.position - len(data), 0
+        for frame in self._framer.feed(data):
+            if not self._outlet.wait_for_room():
+                return False
+            consumed = max(hashed, frame.end - start)
+            self._digest.update(memoryview(data)[hashed:consumed])
+            digest = self._at.digest if frame.end == self._at.position else self._digest.hexdigest()
+            self._send(self._sort(frame), position=frame.end, digest=digest)
+            hashed = consumed
+        self._digest.update(memoryview(data)[hashed:])
+        return True
+
+    def _sort(self, frame: Frame, reason: str = "") -> Window:
+        return sort_lines(frame, source=self._at.source, sensor=self._tools.sensor, at=timestamps.now(), reason=reason)
 
     def _send_last_line(self, reason: str) -> None:
         """Send the last line although it has no end: it is read again, once it has, unless it is an event already."""
         if not (length := self._framer.unfinished_bytes):
             return
-        window = sort_lines(
-            self._framer.finish(), source=self._at.source, sensor=self._tools.sensor, at=timestamps.now(), reason=reason
-        )
-        whole, position = self._digest.hexdigest(), self._framer.position
+        window = self._sort(self._framer.finish(), reason)
+        position, whole = self._framer.position, self._digest.hexdigest()
         if window.letters:
             self._at = msgspec.structs.replace(self._at, unfinished=length, whole=whole)
             self._send(window, position=position, digest=self._at.digest)

@@ -46,12 +46,12 @@ class Writer(ABC):
         """Fill the staging table of `target` with `rows` alone."""
 
     @abstractmethod
-    def keys(self, target: Target, names: tuple[str, ...], keys: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
-        """Return a query that yields `keys`, and its parameters. `names` are their columns in `target`."""
+    def keys(self, names: tuple[str, ...], keys: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
+        """Return a query that yields `keys`, and its parameters. `names` are their columns."""
 
     def revisions(self, connection: sa.Connection, target: Target, keys: Sequence[Key]) -> dict[Key, int]:
         """Return the revision of each of `keys` that the table holds."""
-        query, parameters = self.keys(target, target.key, keys)
+        query, parameters = self.keys(target.key, keys)
         found = connection.exec_driver_sql(sql.revisions(target, query), parameters)
         return {tuple(key): revision for *key, revision in found}
 
@@ -65,7 +65,7 @@ class Writer(ABC):
     ) -> None:
         """Make `rows` the only ones of `parents`; a row that is there keeps its columns that `target` doesn't list."""
         self.stage(connection, target, rows)
-        query, parameters = self.keys(target, target.parent, parents)
+        query, parameters = self.keys(target.parent, parents)
         connection.exec_driver_sql(sql.delete_absent(target, query), parameters)
         connection.exec_driver_sql(sql.insert_changed(target, self.distinct))
 

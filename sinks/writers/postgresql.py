@@ -63,22 +63,20 @@ class PostgresqlWriter(Writer):
         if rows:
             _copy_rows(connection, target.stage, target.columns, rows)
 
-    def keys(self, target: Target, names: tuple[str, ...], keys: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
+    def keys(self, names: tuple[str, ...], keys: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
         """See Writer."""
         arrays = ", ".join(["%s::text[]"] * len(names))
-        return f"SELECT * FROM unnest({arrays})", tuple(list(column) for column in zip(*keys, strict=True))
+        columns = tuple(list(column) for column in zip(*keys, strict=True))
+        return f"SELECT * FROM unnest({arrays})", columns  # noqa: S608
 
     @staticmethod
     def _copy_into_table(connection: sa.Connection, target: Target, lines: Sequence[bytes]) -> int | None:
         """Return how many rows COPY says that it stored, None where one of them was there."""
-        savepoint = connection.begin_nested()
         try:
-            stored = _copy(connection, target.name, target.columns, lines)
+            with connection.begin_nested():
+                return _copy(connection, target.name, target.columns, lines)
         except psycopg.errors.UniqueViolation:
-            savepoint.rollback()
             return None
-        savepoint.commit()
-        return stored
 
     def _fates(self, connection: sa.Connection, target: Target, lines: Sequence[bytes]) -> bytes:
         self._stage_numbered(connection, target, lines)

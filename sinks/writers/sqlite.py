@@ -55,7 +55,7 @@ class SqliteWriter(Writer):
         cursor.execute(f"DELETE FROM {target.stage}")  # noqa: S608
         cursor.executemany(_insert(target.stage, target), rows)
 
-    def keys(self, target: Target, names: tuple[str, ...], keys: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
+    def keys(self, names: tuple[str, ...], keys: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
         """See Writer."""
         values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(names)))
         return f"SELECT {values} FROM json_each(?)", (orjson.dumps(keys).decode(),)  # noqa: S608

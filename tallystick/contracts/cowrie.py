@@ -6,7 +6,7 @@ else is read by whoever needs it, because any field may be missing or of another
 
 import json
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import xxhash
@@ -69,23 +69,16 @@ class UnreadableLine(TallyError):
 class Envelope(msgspec.Struct, frozen=True, gc=False):
     """What every event must have: where it belongs, what it is, when it happened.
 
-    `session` is empty for events of the sensor itself. `timestamp` is canonical once `read_envelope` has returned it.
+    `session` is empty for events of the sensor itself. `read_envelope` returns `timestamp` canonical and `sensor` set.
     """
 
-    eventid: str
+    eventid: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARS)]
     timestamp: str
-    session: str
-    sensor: str
+    session: Annotated[str, msgspec.Meta(max_length=MAX_SESSION_CHARS)] = ""
+    sensor: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
 
 
-class _Line(msgspec.Struct, gc=False):
-    eventid: str
-    timestamp: str
-    session: str = ""
-    sensor: str = ""
-
-
-_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
 _encode = msgspec.json.Encoder().encode
 _decode_key = msgspec.json.Decoder(tuple[str, str]).decode
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -99,21 +92,19 @@ def read_envelope(line: bytes, default_sensor: str = UNKNOWN_SENSOR) -> Envelope
     Raises UnreadableLine.
     """
     try:
-        found = _decode_line(line)
-        eventid, stamp, session, sensor = found.eventid, found.timestamp, found.session, found.sensor
+        found = _decode_envelope(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        eventid, stamp, session, sensor = _read_tolerantly(line)
-    # `isprintable` refuses more than `_UNPRINTABLE` does, but is much faster, and true for nearly every name.
-    if not eventid or len(eventid) > MAX_NAME_CHARS or (not eventid.isprintable() and _UNPRINTABLE.search(eventid)):
-        raise UnreadableLine("eventid is not usable", repr(eventid[:80]))
-    if len(session) > MAX_SESSION_CHARS or (not session.isprintable() and _UNPRINTABLE.search(session)):
-        raise UnreadableLine("session is not usable", repr(session[:80]))
-    if len(sensor) > MAX_NAME_CHARS or (not sensor.isprintable() and _UNPRINTABLE.search(sensor)):
-        raise UnreadableLine("sensor is not usable", repr(sensor[:80]))
+        found = _read_tolerantly(line)
+    # `isprintable` refuses more than is meant, but is fast, and true for nearly every name.
+    if not (found.eventid.isprintable() and found.session.isprintable() and found.sensor.isprintable()):
+        _check_characters(found)
     try:
-        return Envelope(eventid, timestamps.canonical(stamp), session, sensor or default_sensor)
+        timestamp = timestamps.canonical(found.timestamp)
     except ValueError as error:
         raise UnreadableLine("timestamp is not usable", str(error)) from error
+    if found.sensor and timestamp is found.timestamp:
+        return found
+    return Envelope(found.eventid, timestamp, found.session, found.sensor or default_sensor)
 
 
 def parse_tolerantly(line: bytes) -> dict[str, Any]:
@@ -132,19 +123,30 @@ def parse_tolerantly(line: bytes) -> dict[str, Any]:
     return value
 
 
-def _read_tolerantly(line: bytes) -> tuple[str, Any, str, str]:
+def _read_tolerantly(line: bytes) -> Envelope:
     fields = parse_tolerantly(line)
-    eventid = fields.get("eventid")
-    if not isinstance(eventid, str):
-        raise UnreadableLine("eventid is missing" if eventid is None else "eventid is not text")
+    if (eventid := fields.get("eventid")) is None:
+        raise UnreadableLine("eventid is missing")
     stamp = fields.get("timestamp")
     if stamp is None and (stamp := fields.get("time")) is None:
         raise UnreadableLine("timestamp is missing")
-    named = {name: "" if fields.get(name) is None else fields[name] for name in ("session", "sensor")}
-    for name, value in named.items():
+    found = {"eventid": eventid, "session": fields.get("session"), "sensor": fields.get("sensor")}
+    for name, most in (("eventid", MAX_NAME_CHARS), ("session", MAX_SESSION_CHARS), ("sensor", MAX_NAME_CHARS)):
+        value = "" if found[name] is None else found[name]
         if not isinstance(value, str):
             raise UnreadableLine(f"{name} is not text", type(value).__name__)
-    return eventid, stamp, named["session"], named["sensor"]
+        if len(value) > most:
+            raise UnreadableLine(f"{name} is not usable", repr(value[:80]))
+        found[name] = value
+    if not eventid:
+        raise UnreadableLine("eventid is not usable", "''")
+    return Envelope(eventid, stamp, found["session"], found["sensor"])
+
+
+def _check_characters(found: Envelope) -> None:
+    for name, value in (("eventid", found.eventid), ("session", found.session), ("sensor", found.sensor)):
+        if _UNPRINTABLE.search(value):
+            raise UnreadableLine(f"{name} is not usable", repr(value[:80]))
 
 
 def session_key(sensor: str, session: str) -> bytes:

@@ -1,5 +1,7 @@
 """The dead letter: what could not be taken as an event, kept with its bytes, its source and its position."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 PIECE_BYTES = 8 * 1024 * 1024
@@ -30,3 +32,11 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(DeadLetter).decode
+
+
+def pieces(letter: DeadLetter) -> Iterator[DeadLetter]:
+    """Yield `letter`, or the letters that it must travel as where its payload is longer than `PIECE_BYTES`."""
+    starts = range(0, max(len(letter.payload), 1), PIECE_BYTES)
+    for piece, start in enumerate(starts):
+        payload = letter.payload[start : start + PIECE_BYTES]
+        yield msgspec.structs.replace(letter, payload=payload, piece=piece, last=piece == len(starts) - 1)

@@ -54,7 +54,7 @@ def database_url(settings: Settings) -> sa.URL:
 
 @contextmanager
 def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Open a connection that sees the database as it is at its first query, and changes nothing. It blocks no writer."""
+    """Open a connection that sees the database as at its first query, changes nothing, and blocks no writer."""
     options: dict[str, Any] = (
         {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         if engine.dialect.name == "postgresql"

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -69,6 +70,22 @@ _HOPELESS = {
 
 def _is_moving(error: BaseException) -> bool:
     return isinstance(error, KafkaException) and error.args[0].code() in _MOVING
+
+
+@contextmanager
+def paused(consumer: Consumer) -> Iterator[Callable[[float], list[Message]]]:
+    """Read nothing from the partitions that `consumer` holds, but stay in its group.
+
+    Yields a function that waits for some seconds, polling meanwhile, and returns what comes all the same: records that
+    were on their way, or those of partitions that were assigned since.
+    """
+    held = consumer.assignment()
+    consumer.pause(held)
+    try:
+        yield lambda seconds: records(consumer, most=1, seconds=seconds)
+    finally:
+        still = {(where.topic, where.partition) for where in consumer.assignment()}
+        consumer.resume([where for where in held if (where.topic, where.partition) in still])
 
 
 def read_whole(settings: Settings, topic: str, *, client_id: str, seconds: float = 60.0) -> Iterator[Message]:

@@ -38,19 +38,20 @@ def choose(folder: Path) -> Account | None:
 
 
 def open_way(folder: Path, account: Account) -> None:
-    """Let `account` reach `folder`: parents that only root may search become searchable, not readable, by everyone.
+    """Let `account` reach `folder`: what only root may search on the way becomes searchable, not readable, by everyone.
 
     Each change is logged as a warning. Raises ServiceError if the account still can't reach the folder.
     """
     if _reaches(folder, account):
         return
-    for parent in reversed(folder.resolve().parents):
-        mode = stat.S_IMODE(parent.stat().st_mode)
+    folder = folder.resolve()
+    for step in (*reversed(folder.parents), folder):
+        mode = stat.S_IMODE(step.stat().st_mode)
         if not mode & stat.S_IXOTH:
-            parent.chmod(mode | stat.S_IXOTH)
+            step.chmod(mode | stat.S_IXOTH)
             log.warning(
                 "made %s searchable (chmod o+x), so that PostgreSQL, which can't run as root, reaches %s as %s",
-                parent,
+                step,
                 folder,
                 account.name,
             )
@@ -64,7 +65,7 @@ def open_way(folder: Path, account: Account) -> None:
 
 def _reaches(folder: Path, account: Account) -> bool:
     probe = subprocess.run(
-        ["/bin/sh", "-c", 'cd "$1" && test -r .', "sh", str(folder)],
+        ["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)],
         cwd="/",
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -62,9 +62,7 @@ def _python() -> Finding:
 def _home(settings: Settings) -> Finding:
     folder = _existing(settings.home)
     ok = os.access(folder, os.W_OK | os.X_OK)
-    return Finding(
-        "data folder", ok, str(settings.home), f"make {folder} writable, or set TALLY_HOME to another folder"
-    )
+    return _check("data folder", ok, str(settings.home), f"make {folder} writable, or set TALLY_HOME to another folder")
 
 
 def _disk(settings: Settings) -> Finding:

@@ -149,7 +149,7 @@ def memory_bytes(identity: Identity) -> int | None:
     """Return the memory of a process and its children (shared pages counted once, on Linux); None if unknown."""
     try:
         process = psutil.Process(identity.pid)
-        return sum(_memory(part) for part in (process, *process.children(recursive=True)))
+        return _memory(process) + sum(_memory_if_alive(child) for child in process.children(recursive=True))
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
 
@@ -157,6 +157,14 @@ def memory_bytes(identity: Identity) -> int | None:
 def _memory(process: psutil.Process) -> int:
     memory = process.memory_full_info()
     return int(getattr(memory, "pss", memory.rss))
+
+
+def _memory_if_alive(child: psutil.Process) -> int:
+    """Return a child's memory, 0 if it has just ended, as the children that serve connections do."""
+    try:
+        return _memory(child)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def tail(log: Path, *, lines: int = 15) -> str:

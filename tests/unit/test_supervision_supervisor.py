@@ -160,6 +160,13 @@ def test_the_exit_holds_the_last_lines_of_standard_error_and_the_log_all(stage: 
     assert (stage.log_dir / "role.log").read_text().count("said 49\n") == 2
 
 
+def test_the_last_words_are_those_of_the_process_that_ended(stage: Stage) -> None:
+    for script in ("import sys; print('first', file=sys.stderr)", "pass"):
+        stage.supervisor.start(role(script, one_shot=True))
+        stage.supervisor.poll(DEADLINE)
+    assert [told.tail for told in stage.exits] == ["first", ""]
+
+
 def test_a_log_that_has_grown_large_is_set_aside(stage: Stage) -> None:
     stage.log_dir.mkdir()
     with (stage.log_dir / "role.log").open("wb") as log:

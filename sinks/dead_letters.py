@@ -1,0 +1,79 @@
+"""What could not be taken as an event: `dead.letters` into `dead_letter_events`. Counts what producers refused."""
+
+from collections.abc import Sequence
+
+import msgspec
+import orjson
+import sqlalchemy as sa
+
+from sinks import schema
+from sinks.counting import MAX_POSITION
+from sinks.sink import Decoded, Record, Sink
+from sinks.writers.base import Cell, Writer
+from sinks.writers.target import Target
+from tallystick.contracts import dead_letters
+from tallystick.contracts.dead_letters import DeadLetter
+from tallystick.contracts.text import printable
+from tallystick.contracts.timestamps import now
+from tallystick.contracts.topics import DEAD_LETTERS
+from tallystick.errors import ContractError
+
+KEY = ("source_id", "source_offset", "origin", "piece", "topic", "partition")
+TARGET = Target(
+    table=schema.dead_letter_events, columns=(*KEY, "reason", "payload", "metadata_json", "created_at"), key=KEY
+)
+Row = tuple[Cell, ...]
+
+_LONGEST_NAME = 255
+
+
+class DeadLetters(Sink[Row]):
+    """See Sink. A letter of a producer counts once, by its position; letters of others are stored without counting."""
+
+    name = "dead_letters"
+    topic = DEAD_LETTERS
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def decode(self, record: Record) -> Decoded[Row]:
+        """See Sink."""
+        if record.value is None:
+            raise ContractError("not a dead letter: it has no value")
+        try:
+            letter = dead_letters.decode(record.value)
+        except msgspec.DecodeError as error:
+            raise ContractError(f"not a dead letter: {error}") from error
+        if max(len(letter.source), len(letter.origin), len(letter.topic)) > _LONGEST_NAME:
+            raise ContractError(f"not a dead letter: a name is longer than {_LONGEST_NAME} characters")
+        if not 0 <= letter.position < MAX_POSITION:
+            raise ContractError(f"not a dead letter: its position is {letter.position}")
+        claimed = letter.origin == "read" and letter.source != ""
+        return Decoded(
+            entries=(self._row(letter),),
+            contents=(record.value,),
+            source=letter.source,
+            low=letter.position,
+            positions=(letter.position,) if claimed and letter.piece == 0 else (),
+            passes=(letter.source,) if claimed else (),
+        )
+
+    def write(self, connection: sa.Connection, entries: Sequence[Row]) -> bytes:
+        """See Sink."""
+        return self._writer.insert_new(connection, TARGET, entries)
+
+    def _row(self, letter: DeadLetter) -> Row:
+        text = self._writer.text
+        more = {"detail": printable(letter.detail), "last": letter.last, "offset": letter.offset}
+        return (
+            text(printable(letter.source).encode()),
+            letter.position,
+            text(printable(letter.origin).encode()),
+            letter.piece,
+            text(printable(letter.topic).encode()),
+            letter.partition,
+            text(printable(letter.reason).encode()),
+            self._writer.binary(letter.payload),
+            text(orjson.dumps(more)),
+            text(printable(letter.at or now()).encode()),
+        )

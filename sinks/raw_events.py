@@ -1,0 +1,158 @@
+"""Every event, as it was read: `cowrie.events` into `raw_events`. The hot path: each line is looked at once."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from sinks import schema
+from sinks.counting import MAX_POSITION, MAX_SPREAD
+from sinks.sink import Decoded, Record, Refusal, Sink
+from sinks.writers.base import Cell, Writer
+from sinks.writers.target import Target
+from tallystick.contracts import cowrie, slices
+from tallystick.contracts.cowrie import UnreadableLine
+from tallystick.contracts.text import printable
+from tallystick.errors import ContractError
+
+TARGET = Target(
+    table=schema.raw_events,
+    columns=(
+        "sensor",
+        "session_id",
+        "digest",
+        "source_id",
+        "source_offset",
+        "event_type",
+        "event_timestamp",
+        "payload",
+        "raw",
+    ),
+    key=("sensor", "session_id", "digest"),
+    own=("source_id", "source_offset"),
+)
+Row = tuple[Cell, ...]
+
+MAX_SOURCE_CHARS = 255
+_SUSPECT = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]|NaN|Infinity")
+
+
+class RawEvents(Sink[Row]):
+    """See Sink. Counts every event by its position, and the key of a record says to which session it belongs."""
+
+    name = "raw_events"
+    topic = cowrie.EVENTS
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def decode(self, record: Record) -> Decoded[Row]:
+        """See Sink."""
+        slice_ = slices.decode(record.value, record.headers)
+        _require_countable(slice_)
+        try:
+            sensor, session = cowrie.read_session_key(record.key)
+        except msgspec.DecodeError as error:
+            raise ContractError(f"not the key of a session: {record.key[:200]!r}") from error
+        text, null = self._writer.text, self._writer.null
+        prefix = (text(sensor.encode()), text(session.encode()))
+        source = text(slice_.source.encode())
+        plain = is_plain(record.value or b"")
+        rows, refused = [], []
+        for position, line in zip(slice_.positions, slice_.events, strict=True):
+            try:
+                envelope = cowrie.read_envelope(line, sensor)
+                payload, raw = (line, null) if plain else self._faithful(line)
+            except UnreadableLine as error:
+                refused.append(Refusal(position, line, error.reason, error.detail))
+                continue
+            rows.append(
+                (
+                    *prefix,
+                    cowrie.event_digest(line),
+                    source,
+                    position,
+                    text(envelope.eventid.encode()),
+                    text(envelope.timestamp.encode()),
+                    text(payload),
+                    raw,
+                )
+            )
+        kept = _without(slice_, refused) if refused else (slice_.positions, slice_.events)
+        return Decoded(
+            entries=rows,
+            contents=kept[1],
+            source=slice_.source,
+            low=slice_.low,
+            positions=kept[0],
+            refused=refused,
+            passes=(slice_.source,),
+        )
+
+    def write(self, connection: sa.Connection, entries: Sequence[Row]) -> bytes:
+        """See Sink."""
+        return self._writer.insert_new(connection, TARGET, entries)
+
+    def _faithful(self, line: bytes) -> tuple[bytes, Cell]:
+        payload = storable(line)
+        return payload, self._writer.null if payload is line else self._writer.binary(line)
+
+
+def _require_countable(slice_: slices.Slice) -> None:
+    first, last = slice_.positions[0], slice_.positions[-1]
+    if not 0 < len(slice_.source) <= MAX_SOURCE_CHARS:
+        raise ContractError(f"not a slice: its source id has {len(slice_.source)} characters")
+    if not 0 <= slice_.low <= first <= last < min(slice_.low + MAX_SPREAD, MAX_POSITION):
+        raise ContractError(f"not a slice: positions from {first} to {last}, low is {slice_.low}")
+
+
+def is_plain(value: bytes) -> bool:
+    """Return whether all lines of `value` can be stored as they are, as far as a quick look tells."""
+    return value.isascii() and b"\\u" not in value and b"NaN" not in value and b"Infinity" not in value
+
+
+def storable(line: bytes) -> bytes:
+    r"""Return `line` itself where every database can hold it as JSON, else JSON that shows what it can't hold.
+
+    NUL, lone surrogates and bytes that are no UTF-8 become visible escapes (`contracts/text.py`); NaN and the
+    infinities become text. Raises UnreadableLine where the line is no JSON object.
+    """
+    if _is_utf8(line) and not _SUSPECT.search(line):
+        return line
+    fields = cowrie.parse_tolerantly(line)
+    shown = _show(fields)
+    return line if shown == fields and _is_utf8(line) else json.dumps(shown, ensure_ascii=False).encode()
+
+
+def _show(value: Any) -> Any:
+    match value:
+        case str():
+            return printable(value)
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+        case dict():
+            return {printable(name): _show(item) for name, item in value.items()}
+        case list():
+            return [_show(item) for item in value]
+    return value
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _without(slice_: slices.Slice, refused: Sequence[Refusal]) -> tuple[list[int], list[bytes]]:
+    places = {refusal.position for refusal in refused}
+    kept = [
+        (position, line)
+        for position, line in zip(slice_.positions, slice_.events, strict=True)
+        if position not in places
+    ]
+    return [position for position, _ in kept], [line for _, line in kept]

@@ -1,0 +1,42 @@
+"""`tally db`: the database's schema."""
+
+import typer
+
+from tallystick.database.engine import make_engine
+from tallystick.local import stack
+from tallystick.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, help="The database's schema: bring it up to date, compare it, show it.")
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the commands of this module to `parent`."""
+    parent.add_typer(app, name="db")
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the database to the present schema. Safe to repeat."""
+    from sinks import migrate
+
+    settings = stack.resolve(load_settings())
+    typer.echo(migrate.upgrade(make_engine(settings), settings))
+
+
+@app.command()
+def check() -> None:
+    """Say how the database differs from what this version needs; exit code 1 if it does."""
+    from sinks import migrate
+
+    differences = migrate.check(make_engine(stack.resolve(load_settings())))
+    typer.echo("\n".join(differences) or "the database is as it must be")
+    if differences:
+        raise typer.Exit(1)
+
+
+@app.command()
+def current() -> None:
+    """Show the revision of the database."""
+    from sinks import migrate
+
+    typer.echo(migrate.current(make_engine(stack.resolve(load_settings()))) or "none")
