@@ -110,9 +110,9 @@ class Outlet:
                 deadline = deadline or time.monotonic() + STOP_SECONDS
                 if time.monotonic() > deadline:
                     return False
+            self._on_wait()
             self._publisher.flush(0.05)
             self._advance()
-            self._on_wait()
         return True
 
     def _wait(self, seconds: float) -> None:

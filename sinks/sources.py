@@ -62,7 +62,7 @@ STAGES = Target(
 )
 _COUNTS = ("lines", "events", "dead", "blank", "bytes")
 _EVERYWHERE = ""
-_to_json = msgspec.json.Encoder(order="deterministic").encode
+_to_json = msgspec.json.encode
 
 
 class Sources(Sink[SourceState]):

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
@@ -24,9 +24,13 @@ def without_secrets(text: str) -> str:
     return _PASSWORD_IN_URL.sub(r"\1:***@", text)
 
 
-def configure(settings: Settings, *, role: str) -> None:
-    """Set up logging for this process; every line names its `role`. Third-party loggers go the same way."""
-    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+def configure(settings: Settings, *, role: str, stream: TextIO | None = None) -> None:
+    """Set up logging for this process; every line names its `role`. Third-party loggers go the same way.
+
+    Lines go to `stream`, standard error where none is given.
+    """
+    stream = stream or sys.stderr
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -35,19 +39,19 @@ def configure(settings: Settings, *, role: str) -> None:
         _redact,
     ]
     renderer: Any = (
-        structlog.processors.JSONRenderer(serializer=lambda value, **_: orjson.dumps(value, default=repr).decode())
+        structlog.processors.JSONRenderer(serializer=_as_json)
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(role=role)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
 
@@ -65,3 +69,7 @@ def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Muta
         elif isinstance(value, str) and "://" in value:
             event[name] = without_secrets(value)
     return event
+
+
+def _as_json(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -86,6 +86,11 @@ class VerifierSettings(_Section):
     settle_seconds: Seconds = 5.0
 
 
+def default_home() -> Path:
+    """Return the user's data folder; root's own is closed to the account that PostgreSQL runs as, so `/var/lib`."""
+    return Path("/var/lib/tallystick") if os.geteuid() == 0 else platformdirs.user_data_path("tallystick")
+
+
 class Settings(BaseSettings):
     """The settings of one process. Build it with `load_settings`."""
 
@@ -97,8 +102,8 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    home: Path = Field(default_factory=lambda: platformdirs.user_data_path("tallystick"))
-    """Where the local stack and the agents' state live (`TALLY_HOME`)."""
+    home: Path = Field(default_factory=default_home)
+    """Where the local stack, the agents' state and the logs live (`TALLY_HOME`)."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     log_format: str = Field(default="auto", pattern="^(auto|json|text)$")
     stall_seconds: Seconds = 600.0

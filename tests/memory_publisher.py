@@ -24,11 +24,13 @@ class Sent(msgspec.Struct, frozen=True):
 class MemoryPublisher(Publisher):
     """Keeps records by topic and partition. They count as acknowledged with the next `poll` or `flush`.
 
-    `before_send` is called with each record's topic and may raise, as a process may die at any record.
+    `before_send` is called with each record's topic and may raise, as a process may die at any record. With `forget`
+    set records are counted and not kept.
     """
 
     def __init__(self, *, partitions: int = 2, before_send: Callable[[str], None] | None = None) -> None:
         self.log: list[Sent] = []
+        self.forget = False
         self.before_send = before_send
         self._partitions = partitions
         self._next: dict[tuple[str, int], int] = {}
@@ -50,7 +52,8 @@ class MemoryPublisher(Publisher):
         offset = self._next.get((topic, where), 0)
         self._next[topic, where] = offset + 1
         sent = Sent(topic, key, value, dict(headers or ()), where, offset)
-        self.log.append(sent)
+        if not self.forget:
+            self.log.append(sent)
         self._unacknowledged.append((on_delivery, sent))
 
     def poll(self, seconds: float = 0.0) -> None:  # noqa: ARG002 - it never takes time

@@ -1,4 +1,4 @@
-"""The reader in a world without Kafka: files that are read in runs which may die, and what observers would see of it."""
+"""The reader in a world without Kafka: files that are read in runs which may die, and what observers see of it."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from tests.memory_publisher import MemoryPublisher
 E = TypeVar("E", bound=stages.StageEvent)
 
 
-class Killed(Exception):  # noqa: N818 - it is no error
+class Killed(Exception):
     """The reader's process dies here."""
 
 

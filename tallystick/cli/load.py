@@ -11,6 +11,7 @@ from tallystick.cli.loading import Load, LoadResult
 from tallystick.cli.progress import View, make_view
 from tallystick.cli.sources import print_trouble, standing_as_dict, standings_table
 from tallystick.cli.terminal import console, print_json, safe
+from tallystick.logs import configure
 from tallystick.settings import DatabaseSettings, Settings, load_settings
 
 INTERRUPTED = 130
@@ -65,7 +66,10 @@ def with_database(settings: Settings, url: str | None) -> Settings:
 
 def run_load(settings: Settings, paths: list[str], *, sensor: str | None, view: View) -> LoadResult:
     """Run one load with all its processes and return what came of it."""
-    with view:
+    folder = settings.home / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "load.log").open("a") as log_file, view:
+        configure(settings, role="load", stream=log_file)
         return Load(settings, paths, sensor=sensor, view=view).run()
 
 

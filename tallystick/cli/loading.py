@@ -26,6 +26,7 @@ from tallystick.kafka.publisher import Publisher
 from tallystick.local import stack
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
+from tallystick.supervision.child import install
 from tallystick.supervision.exits import Exit, ExitReason
 from tallystick.supervision.restarting import PARTIAL_CODE, RoleSpec
 from tallystick.supervision.supervisor import Supervisor
@@ -50,8 +51,11 @@ class LoadResult(msgspec.Struct):
     @property
     def succeeded(self) -> bool:
         """Whether every source has succeeded, and there was at least one."""
-        return not self.problems and not self.interrupted and bool(self.standings) and all(
-            standing.succeeded for standing in self.standings
+        return (
+            not self.problems
+            and not self.interrupted
+            and bool(self.standings)
+            and all(standing.succeeded for standing in self.standings)
         )
 
 
@@ -70,24 +74,22 @@ class Load:
         self._moved_at = time.monotonic()
         self._warned_at = self._mended_at = self._moved_at
         self._engine = make_engine(self._settings)
+        self._logs = self._settings.home / "logs"
 
     def run(self) -> LoadResult:
         """Load, and return once every source has its verdict, or once it is known that it can't be had."""
         started = time.monotonic()
         self._prepare()
         interrupted = False
-        supervisor = Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=self._settings.home / "logs")
-        try:
-            with supervisor:
-                for spec in self._roles():
-                    supervisor.start(spec)
-                while not self._is_over(supervisor):
-                    supervisor.poll(LOOK_SECONDS)
-                    self._look()
-                    self._show()
-                    self._mind_stall()
-        except KeyboardInterrupt:
-            interrupted = True
+        stop = install()
+        with Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=self._logs) as supervisor:
+            for spec in self._roles():
+                supervisor.start(spec)
+            while not self._is_over(supervisor) and not (interrupted := stop()):
+                supervisor.poll(LOOK_SECONDS)
+                self._look()
+                self._show()
+                self._mind_stall()
         self._look()
         self._engine.dispose()
         return LoadResult(
@@ -101,7 +103,9 @@ class Load:
         topics.create(self._settings, TOPICS)
         if wrong := [d for d in topics.check(self._settings, TOPICS) if d.what == "partitions"]:
             names = ", ".join(f"{d.topic} has {d.found} partitions instead of {d.expected}" for d in wrong)
-            raise ConfigurationError(f"topics differ from the catalogue: {names}; set kafka.partitions to what is there")
+            raise ConfigurationError(
+                f"topics differ from the catalogue: {names}; set kafka.partitions to what is there"
+            )
         migrate.upgrade(self._engine, self._settings)
 
     def _roles(self) -> list[RoleSpec]:
@@ -159,9 +163,7 @@ class Load:
                 exit_code=ended.exit_code,
                 presumed=True,
             )
-            publisher.send(
-                self._settings.kafka.topic(STAGES), key=progress.source.encode(), value=stages.encode(died)
-            )
+            publisher.send(self._settings.kafka.topic(STAGES), key=progress.source.encode(), value=stages.encode(died))
         publisher.flush(5.0)
 
     def _look(self) -> None:
@@ -223,7 +225,7 @@ class Load:
         for role, ended in supervisor.failed().items():
             if ended.exit_code == PARTIAL_CODE:
                 continue
-            self._problems.append(f"{role} was given up: {ended.reason}, {ended.detail}\n{ended.tail}".rstrip())
+            self._problems.append(f"{role}: {ended.detail}; {_last_words(ended)} (log: {self._logs / role}.log)")
         if self._problems:
             return True
         return self._reader_done and all(self._is_final(outcome) for outcome in self._outcomes.values())
@@ -244,6 +246,23 @@ class Load:
     def _unknown(self) -> list[str]:
         """What was asked for and is no source at all: a path that names nothing."""
         return [f"{o.path}: {o.reason}" for o in self._outcomes.values() if not o.source]
+
+
+def _last_words(ended: Exit) -> str:
+    """Return the error that a role logged last, else the last line that it wrote."""
+    lines = ended.tail.splitlines()
+    for line in reversed(lines):
+        try:
+            error = msgspec.json.decode(line, type=_LogLine).error
+        except msgspec.MsgspecError:
+            continue
+        if error:
+            return error
+    return lines[-1] if lines else str(ended.reason)
+
+
+class _LogLine(msgspec.Struct):
+    error: str = ""
 
 
 class _ReaderSays(msgspec.Struct):

@@ -122,6 +122,16 @@ class TestAWholeLog:
         assert [sensor for sensor, _, _ in world.events()] == ["lab", "vm"]
 
 
+COPIES = [
+    pytest.param(bytes, id="a copy under another name"),
+    pytest.param(gzip.compress, id="gzip"),
+    pytest.param(bz2.compress, id="bzip2"),
+    pytest.param(lzma.compress, id="xz"),
+    pytest.param(zstd.compress, id="zstd"),
+    pytest.param(lambda data: gzip.compress(data[:99]) + gzip.compress(data[99:]), id="gzip of two members"),
+]
+
+
 class TestTheSameAgain:
     def test_a_file_that_is_read_again_is_claimed_again_and_nothing_else(self, world: World, log: Path) -> None:
         first = world.read(log)
@@ -131,15 +141,6 @@ class TestTheSameAgain:
         assert [record.topic for record in world.publisher.log[before:]] == ["stages"]
         one, other = world.stage_events(Claimed)
         assert (one.counts, one.ends, one.digest, one.name) == (other.counts, other.ends, other.digest, other.name)
-
-    COPIES = [
-        pytest.param(bytes, id="a copy under another name"),
-        pytest.param(gzip.compress, id="gzip"),
-        pytest.param(bz2.compress, id="bzip2"),
-        pytest.param(lzma.compress, id="xz"),
-        pytest.param(zstd.compress, id="zstd"),
-        pytest.param(lambda data: gzip.compress(data[:99]) + gzip.compress(data[99:]), id="gzip of two members"),
-    ]
 
     @pytest.mark.parametrize("copy", COPIES)
     def test_copies_are_one_source_and_loaded_once(

@@ -1,0 +1,137 @@
+"""The verifier: what it counts agrees with what the sinks reported, or it says where it does not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from sinks.projection import projection_id
+from tallystick.contracts import cowrie, dead_letters, stages
+from tallystick.contracts.cowrie import SessionState
+from tallystick.contracts.dead_letters import DeadLetter
+from tallystick.contracts.stages import Command, Reported
+from tallystick.contracts.topics import DEAD_LETTERS, STAGE_COMMANDS
+from tallystick.kafka.publisher import Publisher
+from tallystick.settings import Settings, VerifierSettings
+from tests.sinks import SOURCE, events, running, send_slice, stage_events, verifying, wait_until_observed
+from tests.support import eventually
+
+OTHER = "00000000000000bb"
+
+
+def load(place: Settings, publisher: Publisher, *, counted: int = 10) -> None:
+    """Store 10 events of each of 3 sessions, 2 of no session and a dead letter; `counted` is what s0 says of itself."""
+    for number in range(3):
+        send_slice(publisher, place, events(10, first=10 * number), session=f"s{number}")
+        state = SessionState("sensor", f"s{number}", event_count=10, revision=10, sources={SOURCE: 1})
+        if number == 0:
+            state.event_count = counted
+        publisher.send(
+            place.kafka.topic(cowrie.SESSIONS),
+            key=cowrie.session_key("sensor", state.session),
+            value=cowrie.encode_state(state),
+        )
+    send_slice(publisher, place, events(2, first=90), session="")
+    letter = dead_letters.encode(DeadLetter(SOURCE, 5, "not JSON", b"x"))
+    publisher.send(place.kafka.topic(DEAD_LETTERS), key=SOURCE.encode(), value=letter)
+    publisher.flush()
+    with running(place, "raw_events", "session_summaries", "dead_letters"):
+        wait_until_observed(place, "raw_events", (32, 0, 0))
+        wait_until_observed(place, "dead_letters", (1, 0, 0))
+        eventually(lambda: len(stage_events(place)), until=lambda said: said >= 3)
+
+
+def command(
+    place: Settings, publisher: Publisher, engine: sa.Engine, *, source: str = SOURCE, attempt: int = 1
+) -> None:
+    found = Command(
+        source, cowrie.KIND, "/a", "verified", attempt, projection_id(engine), "2026-01-01T00:00:00.000000Z"
+    )
+    for projection in ("another", found.projection):
+        value = stages.encode(Command(source, cowrie.KIND, "/a", "verified", attempt, projection, found.at))
+        publisher.send(place.kafka.topic(STAGE_COMMANDS), key=source.encode(), value=value)
+    publisher.flush()
+
+
+def reports(place: Settings) -> list[Reported]:
+    return [event for event in stage_events(place) if isinstance(event, Reported)]
+
+
+@contextmanager
+def report_of(place: Settings, count: int = 1) -> Iterator[list[Reported]]:
+    """Run the verifier until it has sent `count` reports; the list holds them after the block."""
+    found: list[Reported] = []
+    with verifying(place):
+        yield found
+        found += eventually(lambda: reports(place), until=lambda seen: len(seen) == count, seconds=30)
+
+
+def impatient(place: Settings, seconds: float) -> Settings:
+    return place.model_copy(update={"verifier": VerifierSettings(settle_seconds=seconds)})
+
+
+def test_a_source_that_is_whole_is_found_as_it_was_reported(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    load(place, publisher)
+    with report_of(place) as found:
+        command(place, publisher, engine, attempt=3)
+    (report,) = found
+    assert (report.source, report.stage, report.attempt) == (SOURCE, "verified", 3)
+    assert report.projection == projection_id(engine)
+    assert report.expected == {"session events": 30, "rows": 32, "dead letters": 1, "sessions that differ": 0}
+    assert report.found == report.expected
+
+
+def test_a_session_that_counts_other_events_than_it_has_rows_is_named(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    load(place, publisher, counted=11)
+    with report_of(impatient(place, 0.1)) as found:
+        command(place, publisher, engine)
+    (report,) = found
+    assert report.expected == {"session events": 31, "rows": 32, "dead letters": 1, "sessions that differ": 0}
+    assert report.found == {"session events": 30, "rows": 32, "dead letters": 1, "sessions that differ": 1}
+    assert report.detail == "session 's0' of 'sensor': 11 events counted, 10 rows"
+
+
+def test_rows_that_went_missing_and_sessions_without_a_summary_are_found(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    load(place, publisher)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM raw_events WHERE session_id = 's1' AND source_offset < 1300"))
+        connection.execute(sa.text("DELETE FROM session_summaries WHERE session_id = 's2'"))
+        connection.execute(sa.text("DELETE FROM session_sources WHERE session_id = 's2'"))
+        connection.execute(sa.text("DELETE FROM dead_letter_events"))
+    with report_of(impatient(place, 0.1)) as found:
+        command(place, publisher, engine)
+    (report,) = found
+    assert report.expected == {"session events": 20, "rows": 32, "dead letters": 1, "sessions that differ": 0}
+    assert report.found == {"session events": 27, "rows": 29, "dead letters": 0, "sessions that differ": 2}
+
+
+def test_a_session_whose_other_events_are_on_their_way_is_waited_for(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    load(place, publisher, counted=15)
+    with report_of(impatient(place, 20)) as found:
+        command(place, publisher, engine)
+        send_slice(publisher, place, events(5, first=500), source=OTHER, session="s0")
+        publisher.flush()
+        with running(place, "raw_events"):
+            wait_until_observed(place, "raw_events", (5, 0, 0), OTHER)
+    (report,) = found
+    assert report.expected == {"session events": 35, "rows": 32, "dead letters": 1, "sessions that differ": 0}
+    assert report.found == report.expected
+
+
+def test_a_command_that_was_answered_is_not_answered_again_by_the_next_verifier(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    load(place, publisher)
+    with report_of(place):
+        command(place, publisher, engine)
+    with report_of(place, count=2) as found:
+        command(place, publisher, engine, attempt=2)
+    assert [report.attempt for report in found] == [1, 2]
