@@ -27,7 +27,7 @@ _LOCK = 0x7A11_571C
 
 def head() -> str:
     """Return the revision that this code needs."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
 
 
 def current(engine: sa.Engine) -> str | None:
@@ -54,7 +54,7 @@ def upgrade(engine: sa.Engine, settings: Settings) -> str:
             raise ConfigurationError(
                 f"the database is at revision {found}, which this version of Tallystick doesn't know: use a newer one"
             )
-        command.upgrade(_config(connection), "head")
+        command.upgrade(alembic_config(connection), "head")
         name_projection(connection)
     return head()
 
@@ -78,7 +78,8 @@ def check(engine: sa.Engine) -> list[str]:
         ]
 
 
-def _config(connection: sa.Connection | None = None) -> Config:
+def alembic_config(connection: sa.Connection | None = None) -> Config:
+    """Return what Alembic's own commands need; without a `connection` only those that touch no database."""
     config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -87,7 +88,7 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 
 def _revisions() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
 
 
 def _context(connection: sa.Connection) -> MigrationContext:

@@ -53,7 +53,7 @@ def run_sinks(settings: Settings, names: Sequence[str], stop: Callable[[], bool]
         try:
             run_sink(settings, name, ended)
         except BaseException as error:
-            log.error("sink failed", sink=name, error=str(error), exc_info=True)
+            log.exception("sink failed", sink=name)
             failures.append(error)
 
     threads = [threading.Thread(target=run, args=(name,), name=f"sink-{name}") for name in names]

@@ -58,10 +58,10 @@ def send_slice(
 
 
 @contextmanager
-def running(settings: Settings, *names: str) -> Iterator[None]:
-    """Run the sinks `names` (or the verifier) as threads of this process while the block runs."""
-    with _stopping(lambda stop: run_sinks(settings, names, stop)):
-        yield
+def running(settings: Settings, *names: str) -> Iterator[threading.Thread]:
+    """Run the sinks `names` as threads of this process while the block runs; raises what they raise."""
+    with _stopping(lambda stop: run_sinks(settings, names, stop)) as thread:
+        yield thread
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def wait_until_observed(settings: Settings, observer: str, counts: tuple[int, in
 
 
 @contextmanager
-def _stopping(work: Callable[[Callable[[], bool]], None]) -> Iterator[None]:
+def _stopping(work: Callable[[Callable[[], bool]], None]) -> Iterator[threading.Thread]:
     end = threading.Event()
     errors: list[BaseException] = []
 
@@ -117,7 +117,7 @@ def _stopping(work: Callable[[Callable[[], bool]], None]) -> Iterator[None]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        yield
+        yield thread
     finally:
         end.set()
         thread.join(60)

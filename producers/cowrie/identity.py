@@ -39,9 +39,12 @@ def identify(content: Content, known: Mapping[str, Checkpoint]) -> Identity:
     states = _digests(content, {candidate.position for candidate in candidates})
     for candidate in candidates:
         state = states.get(candidate.position)
-        if state is not None and state.hexdigest() == candidate.digest:
-            content.seek(candidate.position)
-            changed = _changed(content, candidate, state.copy())
+        if state is None or state.hexdigest() != candidate.digest:
+            continue
+        content.seek(candidate.position)
+        changed = _changed(content, candidate, state.copy())
+        # Without anything of the line whose letter is counted, it is a shorter file, and so another source.
+        if candidate.unfinished == 0 or content.position > candidate.position:
             content.seek(candidate.position)
             return Identity(candidate.source, candidate.position, state, candidate, changed)
     content.seek(0)

@@ -43,6 +43,9 @@ def sort_lines(frame: Frame, *, source: str, sensor: str, at: str, reason: str =
     letters: list[DeadLetter] = []
     blank = 0
     for position, line in zip(frame.positions, frame.lines, strict=True):
+        if not line:
+            blank += 1
+            continue
         try:
             found = read_envelope(line, sensor)
         except UnreadableLine as error:

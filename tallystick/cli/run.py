@@ -49,10 +49,10 @@ def reader(
 def agents() -> None:
     """Run the Faust agents: sessions and stages."""
 
-    def work(_stop: StopFlag) -> int:
+    def work(stop: StopFlag) -> int:
         from streams.worker import run_agents
 
-        return run_agents(stack.resolve(load_settings()))
+        return run_agents(stack.resolve(load_settings()), stop)
 
     raise typer.Exit(run_role("agents", work))
 

@@ -41,15 +41,11 @@ def load(place: Settings, publisher: Publisher, *, counted: int = 10) -> None:
         eventually(lambda: len(stage_events(place)), until=lambda said: said >= 3)
 
 
-def command(
-    place: Settings, publisher: Publisher, engine: sa.Engine, *, source: str = SOURCE, attempt: int = 1
-) -> None:
-    found = Command(
-        source, cowrie.KIND, "/a", "verified", attempt, projection_id(engine), "2026-01-01T00:00:00.000000Z"
-    )
-    for projection in ("another", found.projection):
-        value = stages.encode(Command(source, cowrie.KIND, "/a", "verified", attempt, projection, found.at))
-        publisher.send(place.kafka.topic(STAGE_COMMANDS), key=source.encode(), value=value)
+def command(place: Settings, publisher: Publisher, engine: sa.Engine, *, attempt: int = 1) -> None:
+    """Command the verification of the source, in another database and then in this one."""
+    for projection in ("another", projection_id(engine)):
+        found = Command(SOURCE, cowrie.KIND, "/a", "verified", attempt, projection, "2026-01-01T00:00:00.000000Z")
+        publisher.send(place.kafka.topic(STAGE_COMMANDS), key=SOURCE.encode(), value=stages.encode(found))
     publisher.flush()
 
 
@@ -63,7 +59,8 @@ def report_of(place: Settings, count: int = 1) -> Iterator[list[Reported]]:
     found: list[Reported] = []
     with verifying(place):
         yield found
-        found += eventually(lambda: reports(place), until=lambda seen: len(seen) == count, seconds=30)
+        eventually(lambda: len(reports(place)), until=lambda seen: seen == count, seconds=30)
+    found += reports(place)
 
 
 def impatient(place: Settings, seconds: float) -> Settings:

@@ -1,0 +1,131 @@
+"""From a record to the cells of its rows: faithful, or visibly escaped beside the exact bytes."""
+
+import json
+
+import pytest
+
+from sinks.raw_events import TARGET, RawEvents, is_plain, storable
+from sinks.sink import Record
+from sinks.writers.postgresql import PostgresqlWriter, escape, escape_binary
+from sinks.writers.sqlite import SqliteWriter
+from tallystick.contracts import cowrie, slices
+from tallystick.contracts.cowrie import UnreadableLine
+from tallystick.contracts.slices import Headers
+from tallystick.errors import ContractError
+
+LINE = b'{"eventid":"e","timestamp":"2026-01-01T00:00:00+02:00","x":"a\\\\b"}'
+
+
+def record(*lines: bytes, key: bytes | None = None, low: int = 0, positions: list[int] | None = None) -> Record:
+    places = positions or [100 * number for number in range(len(lines))]
+    value, headers = slices.encode(b"00aa", cowrie.SCHEMA, low, places, lines)
+    return Record(1, 7, cowrie.session_key("sensor", "s1") if key is None else key, value, headers)
+
+
+def with_header(name: str, value: bytes) -> Record:
+    found = record(LINE)
+    headers: Headers = [(known, value if known == name else content) for known, content in found.headers]
+    return Record(found.partition, found.offset, found.key, found.value, headers)
+
+
+def test_a_row_of_copy_has_the_canonical_time_and_escaped_text() -> None:
+    (row,) = RawEvents(PostgresqlWriter()).decode(record(LINE)).entries
+    assert dict(zip(TARGET.columns, row, strict=True)) == {
+        "sensor": b"sensor",
+        "session_id": b"s1",
+        "digest": cowrie.event_digest(LINE),
+        "source_id": b"00aa",
+        "source_offset": 0,
+        "event_type": b"e",
+        "event_timestamp": b"2025-12-31T22:00:00.000000Z",
+        "payload": LINE.replace(b"\\", b"\\\\"),
+        "raw": b"\\N",
+    }
+
+
+def test_a_row_of_sqlite_has_plain_text() -> None:
+    (row,) = RawEvents(SqliteWriter()).decode(record(LINE)).entries
+    assert row[5:] == ("e", "2025-12-31T22:00:00.000000Z", LINE.decode(), None)
+
+
+def test_events_that_cannot_be_read_are_refused_with_their_positions_and_the_rest_is_kept() -> None:
+    decoded = RawEvents(SqliteWriter()).decode(record(LINE, b"junk", LINE, b'{"eventid":"e"}'))
+    assert list(decoded.positions) == [0, 200]
+    assert list(decoded.contents) == [LINE, LINE]
+    assert [(refusal.position, refusal.payload, refusal.reason) for refusal in decoded.refused] == [
+        (100, b"junk", "not JSON"),
+        (300, b'{"eventid":"e"}', "timestamp is missing"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(record(LINE, key=b"junk"), id="the key is no session"),
+        pytest.param(record(LINE, low=50, positions=[49]), id="a position below low"),
+        pytest.param(record(LINE, positions=[1 << 32]), id="a position too far above low"),
+        pytest.param(with_header("position", b"-1"), id="a negative position"),
+        pytest.param(with_header("low", b"x"), id="low is no number"),
+        pytest.param(with_header("source", b""), id="no source"),
+        pytest.param(with_header("source", b"a" * 256), id="a source id that no index could hold"),
+        pytest.param(Record(0, 0, cowrie.session_key("a", "b"), None, []), id="no value"),
+    ],
+)
+def test_what_keeps_no_contract_is_refused_as_a_record(bad: Record) -> None:
+    with pytest.raises(ContractError):
+        RawEvents(SqliteWriter()).decode(bad)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'{"x":"plain"}', id="ASCII"),
+        pytest.param('{"x":"é😀"}'.encode(), id="UTF-8"),
+        pytest.param(b'{"x":"\\ud83d\\ude00"}', id="a pair of surrogates is one character"),
+        pytest.param(b'{"x":"\\\\u0000 \\\\ud800"}', id="an escaped backslash before u is no escape"),
+        pytest.param(b'{"x":"NaN or Infinity"}', id="NaN in text is no number"),
+    ],
+)
+def test_what_every_database_holds_stays_as_it_is(line: bytes) -> None:
+    assert storable(line) is line
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        pytest.param(b'{"x":"a\\u0000"}', {"x": "a\\u0000"}, id="NUL"),
+        pytest.param(b'{"x":"\\uD83D!"}', {"x": "\\ud83d!"}, id="a lone high surrogate"),
+        pytest.param(b'{"x":["\\udc00"]}', {"x": ["\\udc00"]}, id="a lone low surrogate, nested"),
+        pytest.param(b'{"x\\u0000":{"y":"\xff"}}', {"x\\u0000": {"y": "\\udcff"}}, id="invalid UTF-8 and a name"),
+        pytest.param(b'{"x":[NaN,Infinity,-Infinity,1.5]}', {"x": ["NaN", "Infinity", "-Infinity", 1.5]}, id="NaN"),
+        pytest.param(
+            b'{"x":NaN,"n":123456789012345678901234567890}',
+            {"x": "NaN", "n": 123456789012345678901234567890},
+            id="a large integer stays exact",
+        ),
+    ],
+)
+def test_what_a_database_cannot_hold_becomes_visible(line: bytes, shown: object) -> None:
+    assert json.loads(storable(line)) == shown
+
+
+def test_only_lines_that_need_it_are_kept_twice() -> None:
+    nul = b'{"eventid":"e","timestamp":"2026-01-01T00:00:00Z","x":"\\u0000"}'
+    rows = RawEvents(PostgresqlWriter()).decode(record(nul, LINE)).entries
+    assert [row[-1] for row in rows] == [escape_binary(nul), b"\\N"]
+
+
+def test_a_line_that_holds_nan_and_is_no_object_is_refused() -> None:
+    with pytest.raises(UnreadableLine, match="not a JSON object"):
+        storable(b"[NaN]")
+
+
+@pytest.mark.parametrize("part", [b"\\u", b"NaN", b"Infinity", b"\xc3\xa9"])
+def test_the_quick_look_sees_every_suspect(part: bytes) -> None:
+    assert is_plain(b'{"x":"y"}\n{}')
+    assert not is_plain(b'{"x":"y"}\n{' + part + b"}")
+
+
+def test_fields_of_copy_are_escaped() -> None:
+    assert escape(b"a\tb\nc\rd\\e") == b"a\\tb\\nc\\rd\\\\e"
+    assert escape_binary(b"\x00\xff") == b"\\\\x00ff"
