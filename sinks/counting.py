@@ -45,7 +45,7 @@ class Count(msgspec.Struct):
 
         `low` is the record's.
         """
-        self.low = max(self.low, positions[0])
+        self.low = max(self.low, low)
         if positions[0] >= self.low and self.seen.isdisjoint(positions):
             self.seen.update(positions)
             return positions

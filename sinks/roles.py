@@ -24,6 +24,7 @@ from tallystick.kafka.topics import cluster_id
 from tallystick.logs import get_logger
 from tallystick.retry import retry
 from tallystick.settings import Settings
+from tallystick.slots import member_name
 
 log = get_logger(__name__)
 
@@ -70,14 +71,16 @@ def run_sink(settings: Settings, name: str, stop: Callable[[], bool]) -> None:
     engine = make_engine(settings)
     try:
         place = find_place(settings, engine, stop)
-        SinkLoop(
-            settings,
-            SINKS[name](engine, place),
-            place=place,
-            engine=engine,
-            consumer=make_consumer(settings, client_id=f"sink-{name}", group=f"sink-{name}-{place.projection}"),
-            announcer=Announcer(settings, Publisher(settings, client_id=f"sink-{name}", linger_ms=5)),
-        ).run(stop)
+        group = f"sink-{name}-{place.projection}"
+        with member_name(settings.home / "slots", settings.kafka.group(group)) as member:
+            SinkLoop(
+                settings,
+                SINKS[name](engine, place),
+                place=place,
+                engine=engine,
+                consumer=make_consumer(settings, client_id=f"sink-{name}", group=group, member=member),
+                announcer=Announcer(settings, Publisher(settings, client_id=f"sink-{name}", linger_ms=5)),
+            ).run(stop)
     finally:
         engine.dispose()
 
@@ -87,13 +90,15 @@ def run_verifier(settings: Settings, stop: Callable[[], bool]) -> None:
     engine = make_engine(settings)
     try:
         place = find_place(settings, engine, stop)
-        Verifier(
-            settings,
-            place=place,
-            engine=engine,
-            consumer=make_consumer(settings, client_id="verifier", group=f"verifier-{place.projection}"),
-            announcer=Announcer(settings, Publisher(settings, client_id="verifier", linger_ms=5)),
-        ).run(stop)
+        group = f"verifier-{place.projection}"
+        with member_name(settings.home / "slots", settings.kafka.group(group)) as member:
+            Verifier(
+                settings,
+                place=place,
+                engine=engine,
+                consumer=make_consumer(settings, client_id="verifier", group=group, member=member),
+                announcer=Announcer(settings, Publisher(settings, client_id="verifier", linger_ms=5)),
+            ).run(stop)
     finally:
         engine.dispose()
 

@@ -49,7 +49,7 @@ def make_app(settings: Settings) -> faust.App:
         topic_replication_factor=settings.kafka.replication_factor,
         topic_partitions=settings.kafka.partitions,
         table_standby_replicas=0,
-        broker_session_timeout=20.0,
+        broker_session_timeout=10.0,
         broker_heartbeat_interval=2.0,
         broker_request_timeout=30.0,
         broker_max_poll_records=2_000,

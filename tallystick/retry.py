@@ -38,7 +38,7 @@ def retry(
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(on),
-        wait=tenacity.wait_exponential_jitter(initial=0.1, max=longest_wait, jitter=0.1),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=longest_wait, jitter=0.1),
         stop=give_up,
         sleep=sleep,
         before_sleep=tell,

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from tallystick.contracts.slices import Headers
+from tallystick.contracts.topics import SOURCE_POSITIONS
 from tallystick.kafka.publisher import Delivered, Publisher
 
 
@@ -22,7 +23,7 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class MemoryPublisher(Publisher):
-    """Keeps records by topic and partition. They count as acknowledged with the next `poll` or `flush`.
+    """Keeps records by topic and partition. Acknowledges them all once the caller waits, and none before.
 
     `before_send` is called with each record's topic and may raise, as a process may die at any record. With `forget`
     set records are counted and not kept.
@@ -56,14 +57,16 @@ class MemoryPublisher(Publisher):
             self.log.append(sent)
         self._unacknowledged.append((on_delivery, sent))
 
-    def poll(self, seconds: float = 0.0) -> None:  # noqa: ARG002 - it never takes time
+    def poll(self, seconds: float = 0.0) -> None:
+        if seconds == 0.0:
+            return
         waiting, self._unacknowledged = self._unacknowledged, []
         for on_delivery, sent in waiting:
             if on_delivery is not None:
                 on_delivery(sent.partition, sent.offset)
 
     def flush(self, seconds: float | None = None) -> bool:  # noqa: ARG002 - it never takes time
-        self.poll()
+        self.poll(1.0)
         return True
 
     @property
@@ -71,13 +74,12 @@ class MemoryPublisher(Publisher):
         return len(self._unacknowledged)
 
     def lose(self, *, keep: int) -> None:
-        """Die: of the unacknowledged records only the first `keep` have come to Kafka."""
-        lost = self._unacknowledged[keep:]
+        """Die: of what is not acknowledged only checkpoints, and the first `keep` other records, have come to Kafka."""
+        others = [sent for _, sent in self._unacknowledged if sent.topic != SOURCE_POSITIONS.name]
         self._unacknowledged = []
-        if lost:
-            del self.log[-len(lost) :]
-            for _, sent in reversed(lost):
-                self._next[sent.topic, sent.partition] = sent.offset
+        for sent in reversed(others[keep:]):
+            self.log.remove(sent)
+            self._next[sent.topic, sent.partition] = sent.offset
 
     def of(self, topic: str) -> list[Sent]:
         """Return the records of one topic, in the order in which they were sent."""

@@ -26,7 +26,7 @@ class Identity(msgspec.Struct, frozen=True):
     changed: bool
 
 
-def identify(content: Content, known: Mapping[str, Checkpoint]) -> Identity:
+def identify(content: Content, checkpoints: Mapping[str, Checkpoint]) -> Identity:
     """Recognise the source that begins as `content` does, and leave `content` where reading goes on.
 
     A damaged stream counts as far as it can be read.
@@ -34,19 +34,16 @@ def identify(content: Content, known: Mapping[str, Checkpoint]) -> Identity:
     """
     line, _ = first_line(content)
     candidates: list[Checkpoint] = []
-    while checkpoint := known.get(source := log_source_id(line, len(candidates))):
+    while checkpoint := checkpoints.get(source := log_source_id(line, len(candidates))):
         candidates.append(checkpoint)
-    states = _digests(content, {candidate.position for candidate in candidates})
-    for candidate in candidates:
-        state = states.get(candidate.position)
-        if state is None or state.hexdigest() != candidate.digest:
-            continue
-        content.seek(candidate.position)
-        changed = _changed(content, candidate, state.copy())
-        # Without anything of the line whose letter is counted, it is a shorter file, and so another source.
-        if candidate.unfinished == 0 or content.position > candidate.position:
-            content.seek(candidate.position)
-            return Identity(candidate.source, candidate.position, state, candidate, changed)
+    states = _digests(content, {position for known in candidates for position in (known.position, _seen(known))})
+    for known in candidates:
+        state = states.get(_seen(known))
+        if state is not None and state.hexdigest() == (known.whole or known.digest):
+            content.seek(_seen(known))
+            changed = bool(_read(content, 1))
+            content.seek(known.position)
+            return Identity(known.source, known.position, states[known.position], known, changed)
     content.seek(0)
     start = _skip_bom(content)
     return Identity(source, start, xxhash.xxh3_128(BOM[:start]), None, changed=True)
@@ -80,6 +77,11 @@ def _skip_bom(content: Content) -> int:
     return 0
 
 
+def _seen(known: Checkpoint) -> int:
+    """Return the end of what was sent, an unfinished last line included."""
+    return known.position + known.unfinished
+
+
 def _digests(content: Content, positions: set[int]) -> dict[int, xxhash.xxh3_128]:
     """Return the state of the digest at each of `positions` that the content reaches, in one pass."""
     content.seek(0)
@@ -89,12 +91,6 @@ def _digests(content: Content, positions: set[int]) -> dict[int, xxhash.xxh3_128
             break
         found[position] = state.copy()
     return found
-
-
-def _changed(content: Content, known: Checkpoint, state: xxhash.xxh3_128) -> bool:
-    if not _hash_up_to(content, known.position + known.unfinished, state):
-        return True
-    return bool(_read(content, 1)) or (known.unfinished > 0 and state.hexdigest() != known.whole)
 
 
 def _hash_up_to(content: Content, position: int, state: xxhash.xxh3_128) -> bool:

@@ -141,12 +141,12 @@ def _projection(state: SourceState, name: str) -> Projection:
 def _judge(state: SourceState, pipeline: Pipeline, at: str) -> tuple[list[Outcome], list[Command]]:
     outcomes: list[Outcome] = []
     commands: list[Command] = []
-    for name, projection, previous, stage in _open_stages(state, pipeline):
+    for name, projection, before, stage in _open_stages(state, pipeline):
         standing = projection.stages.get(stage.name)
         if standing is None:
             standing = projection.stages[stage.name] = StageState(state.attempt)
         if isinstance(stage.rule, Recount):
-            if previous is None or previous.verdict is not Verdict.SUCCEEDED:
+            if not before or None in before or before[-1] is not Verdict.SUCCEEDED:
                 continue
             if not standing.started_at:
                 standing.started_at = at
@@ -160,18 +160,24 @@ def _judge(state: SourceState, pipeline: Pipeline, at: str) -> tuple[list[Outcom
     return outcomes, commands
 
 
-def _open_stages(state: SourceState, pipeline: Pipeline) -> Iterator[tuple[str, Projection, StageState | None, Stage]]:
-    """Yield (projection's name, projection, state of the stage before, stage) of each stage without a verdict."""
+def _open_stages(
+    state: SourceState, pipeline: Pipeline
+) -> Iterator[tuple[str, Projection, list[Verdict | None], Stage]]:
+    """Yield (projection's name, projection, verdicts of the stages before, stage) of each stage without a verdict."""
     shared = _projection(state, EVERYWHERE)
     for name, projection in state.projections.items():
-        previous: StageState | None = None
+        before: list[Verdict | None] = []
         for stage in pipeline.stages:
-            belongs = shared if isinstance(stage.rule, Balance) else projection
-            standing = belongs.stages.get(stage.name)
-            mine = isinstance(stage.rule, Balance) == (name == EVERYWHERE)
-            if mine and (standing is None or standing.verdict is None):
-                yield name, belongs, previous, stage
-            previous = belongs.stages.get(stage.name)
+            once = isinstance(stage.rule, Balance)
+            belongs = shared if once else projection
+            if once == (name == EVERYWHERE) and _verdict(belongs, stage) is None:
+                yield name, belongs, before, stage
+            before.append(_verdict(belongs, stage))
+
+
+def _verdict(projection: Projection, stage: Stage) -> Verdict | None:
+    standing = projection.stages.get(stage.name)
+    return standing.verdict if standing else None
 
 
 def _evaluate(state: SourceState, projection: Projection, stage: Stage, standing: StageState) -> Judgement:

@@ -32,7 +32,10 @@ class Chain(msgspec.Struct, frozen=True, tag="chain"):
 
 
 class Recount(msgspec.Struct, frozen=True, tag="recount"):
-    """Is commanded by success of the stage before; succeeds where the worker's report finds what it expected."""
+    """Is commanded by success of the stage before, once all before it have their verdicts.
+
+    Succeeds where the worker's report finds what it expected.
+    """
 
 
 Rule = Balance | Tally | Chain | Recount

@@ -17,11 +17,15 @@ from tallystick.settings import Settings
 _quiet = logging.getLogger("tallystick.kafka.librdkafka")
 
 
-def make_consumer(settings: Settings, *, client_id: str, group: str) -> Consumer:
-    """Return a consumer of `group`: it starts at the earliest record, commits nothing by itself, bounds its memory."""
+def make_consumer(settings: Settings, *, client_id: str, group: str, member: str | None = None) -> Consumer:
+    """Return a consumer of `group`: it starts at the earliest record, commits nothing by itself, bounds its memory.
+
+    With a `member` name (`tallystick.slots`) it is a static member of its group.
+    """
     return Consumer(
         {
             **client_config(settings, client_id=client_id),
+            **({"group.instance.id": member} if member else {}),
             "group.id": settings.kafka.group(group),
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
@@ -30,7 +34,7 @@ def make_consumer(settings: Settings, *, client_id: str, group: str) -> Consumer
             "fetch.message.max.bytes": 1024 * 1024,
             "receive.message.max.bytes": 2 * MAX_RECORD_BYTES + 64 * 1024 * 1024,
             "queued.max.messages.kbytes": 32 * 1024,
-            "session.timeout.ms": 20_000,
+            "session.timeout.ms": 10_000,
             "heartbeat.interval.ms": 2_000,
             "max.poll.interval.ms": 600_000,
         },

@@ -69,7 +69,7 @@ def is_event(line: bytes) -> bool:
     return len(line) <= 120
 
 
-@settings(max_examples=4000, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rounds=st.lists(ROUND, min_size=1, max_size=4), data=st.data())
 def test_every_run_ends_in_claims_that_tally(
     rounds: list[tuple[list[tuple[str, str, bytes]], list[tuple[int, int]]]], data: st.DataObject

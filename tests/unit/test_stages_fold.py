@@ -186,6 +186,8 @@ def test_the_recount_is_commanded_by_the_verdict_before_it_and_only_once() -> No
     assert len(commands) == 1
     _, _, none = tell([started(), claimed(), ALL_THERE, recorded()])
     assert none == []
+    _, _, none = tell([started(), claimed(), folded(), summaries()])
+    assert none == [], "the sessions were faster than the rows, which have no verdict yet"
 
 
 def test_repeats_bring_no_second_verdict() -> None:
