@@ -1,5 +1,6 @@
 """Every event, as it was read: `cowrie.events` into `raw_events`. The hot path: each line is looked at once."""
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ class RawEvents(Sink[Row]):
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self._name = functools.lru_cache(maxsize=4_096)(lambda name: writer.text(name.encode()))
 
     def decode(self, record: Record) -> Decoded[Row]:
         """See Sink."""
@@ -57,27 +59,28 @@ class RawEvents(Sink[Row]):
             sensor, session = cowrie.read_session_key(record.key)
         except msgspec.DecodeError as error:
             raise ContractError(f"not the key of a session: {record.key[:200]!r}") from error
-        text, null = self._writer.text, self._writer.null
-        prefix = (text(sensor.encode()), text(session.encode()))
-        source = text(slice_.source.encode())
-        plain = is_plain(record.value or b"")
+        value = record.value or b""
+        sensor_cell, session_cell, source = map(self._name, (sensor, session, slice_.source))
+        text, plain, null = self._writer.text_within(value), self._writer.plain, self._writer.null
+        faithful = is_plain(value)
         rows, refused = [], []
         for position, line in zip(slice_.positions, slice_.events, strict=True):
             try:
                 envelope = cowrie.read_envelope(line, sensor)
-                payload, raw = (line, null) if plain else self._faithful(line)
+                payload, raw = (text(line), null) if faithful else self._faithful(line)
             except UnreadableLine as error:
                 refused.append(Refusal(position, line, error.reason, error.detail))
                 continue
             rows.append(
                 (
-                    *prefix,
+                    sensor_cell,
+                    session_cell,
                     cowrie.event_digest(line),
                     source,
                     position,
-                    text(envelope.eventid.encode()),
-                    text(envelope.timestamp.encode()),
-                    text(payload),
+                    self._name(envelope.eventid),
+                    plain(envelope.timestamp),
+                    payload,
                     raw,
                 )
             )
@@ -96,9 +99,9 @@ class RawEvents(Sink[Row]):
         """See Sink."""
         return self._writer.insert_new(connection, TARGET, entries)
 
-    def _faithful(self, line: bytes) -> tuple[bytes, Cell]:
+    def _faithful(self, line: bytes) -> tuple[Cell, Cell]:
         payload = storable(line)
-        return payload, self._writer.null if payload is line else self._writer.binary(line)
+        return self._writer.text(payload), self._writer.null if payload is line else self._writer.binary(line)
 
 
 def _require_countable(slice_: slices.Slice) -> None:
@@ -111,7 +114,8 @@ def _require_countable(slice_: slices.Slice) -> None:
 
 def is_plain(value: bytes) -> bool:
     """Return whether all lines of `value` can be stored as they are, as far as a quick look tells."""
-    return value.isascii() and b"\\u" not in value and b"NaN" not in value and b"Infinity" not in value
+    escapes = b"\\" in value and b"\\u" in value
+    return value.isascii() and not escapes and b"NaN" not in value and b"Infinity" not in value
 
 
 def storable(line: bytes) -> bytes:
@@ -120,7 +124,7 @@ def storable(line: bytes) -> bytes:
     NUL, lone surrogates and bytes that are no UTF-8 become visible escapes (`contracts/text.py`); NaN and the
     infinities become text. Raises UnreadableLine where the line is no JSON object.
     """
-    if _is_utf8(line) and not _SUSPECT.search(line):
+    if is_plain(line) or (_is_utf8(line) and not _SUSPECT.search(line)):
         return line
     fields = cowrie.parse_tolerantly(line)
     shown = _show(fields)

@@ -13,6 +13,7 @@ from tallystick.settings import Settings
 
 T = TypeVar("T")
 TALLY = (sys.executable, "-m", "tallystick.cli.main")
+ROLE = (sys.executable, "-m", "tallystick.cli.run")
 SAMPLE = Path(__file__).parents[2] / "shared" / "samples" / "cowrie" / "cowrie-3.1.4.json.gz"
 
 

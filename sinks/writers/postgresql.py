@@ -1,6 +1,6 @@
 """Rows into PostgreSQL by COPY: straight into the table while nothing is there yet, else by a staging table."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from sinks.counting import INSERTED, MISSING, PRESENT
 from sinks.writers import target as sql
-from sinks.writers.base import Cell, Key, Row, Writer
+from sinks.writers.base import Cell, Key, Row, Writer, as_is
 from sinks.writers.target import Target, listed, same
 
 CAUTIOUS_BATCHES = 20
@@ -32,11 +32,16 @@ class PostgresqlWriter(Writer):
 
     distinct = "IS DISTINCT FROM"
     text = staticmethod(escape)
+    plain = staticmethod(str.encode)
     binary = staticmethod(escape_binary)
     null = b"\\N"
 
     def __init__(self) -> None:
         self._cautious = 0
+
+    def text_within(self, whole: bytes) -> Callable[[bytes], Cell]:
+        """See Writer."""
+        return escape if b"\\" in whole or b"\t" in whole or b"\r" in whole else as_is
 
     def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
         """See Writer."""

@@ -1,18 +1,14 @@
 """Rows into SQLite."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from sinks.counting import INSERTED, MISSING, PRESENT
-from sinks.writers.base import Cell, Key, Row, Writer
+from sinks.writers.base import Cell, Key, Row, Writer, as_is
 from sinks.writers.target import Target, listed
-
-
-def _as_is(content: bytes) -> bytes:
-    return content
 
 
 class SqliteWriter(Writer):
@@ -20,8 +16,13 @@ class SqliteWriter(Writer):
 
     distinct = "IS NOT"
     text = staticmethod(bytes.decode)
-    binary = staticmethod(_as_is)
+    plain = staticmethod(str)
+    binary = staticmethod(as_is)
     null = None
+
+    def text_within(self, whole: bytes) -> Callable[[bytes], Cell]:  # noqa: ARG002 - all text is alike here
+        """See Writer."""
+        return bytes.decode
 
     def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
         """See Writer."""

@@ -37,7 +37,8 @@ LOOK_SECONDS = 0.25
 MEND_SECONDS = 5.0
 """After how many seconds without progress the local stack is looked after."""
 WARN_SECONDS = 30.0
-SINK_PROCESSES = (("raw_events",), ("session_summaries",), ("sources", "dead_letters"))
+SINK_PROCESSES = (("raw_events",), ("session_summaries", "sources", "dead_letters"))
+"""Which sinks share a process: rows are most of the work, the others are threads of one."""
 
 
 class LoadResult(msgspec.Struct):
@@ -115,7 +116,7 @@ class Load:
             "TALLY_KAFKA__BOOTSTRAP_SERVERS": self._settings.kafka.bootstrap_servers or "",
             "TALLY_DATABASE__URL": url.get_secret_value() if url else "",
         }
-        command = (sys.executable, "-m", "tallystick.cli.main", "run")
+        command = (sys.executable, "-m", "tallystick.cli.run")
         sensor = ("--sensor", self._sensor) if self._sensor else ()
         return [
             RoleSpec("agents", (*command, "agents"), env=env),

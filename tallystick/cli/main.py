@@ -1,14 +1,9 @@
-"""The entry point of `tally`: all command groups, and how an error becomes a message and an exit code."""
-
-import sys
+"""The entry point of `tally`: all command groups."""
 
 import typer
 
 from tallystick import __version__
-from tallystick.cli import db, demo, generate, load, run, sources, stack, topics
-from tallystick.errors import TallyError
-from tallystick.logs import without_secrets
-from tallystick.supervision.roles import error_code
+from tallystick.cli import db, demo, entry, generate, load, run, sources, stack, topics
 
 app = typer.Typer(
     name="tally",
@@ -32,12 +27,8 @@ for group in (load, sources, demo, stack, run, topics, db, generate):
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done and verified, 1 it isn't, 2 usage, 78 configuration, 130 interrupted."""
-    try:
-        app()
-    except TallyError as error:
-        typer.echo(f"tally: {without_secrets(str(error))}", err=True)
-        sys.exit(error_code(error))
+    """Run the command line."""
+    entry.run(app)
 
 
 if __name__ == "__main__":

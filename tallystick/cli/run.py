@@ -1,4 +1,8 @@
-"""`tally run ROLE`: one role as one process, for a supervisor, a container or a terminal."""
+"""`tally run ROLE`: one role as one process, for a supervisor, a container or a terminal.
+
+`python -m tallystick.cli.run ROLE` is the same without the other commands, so that a role starts in half the time: each
+imports only what it needs, and therefore within its function.
+"""
 
 import sys
 from typing import Annotated
@@ -6,6 +10,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from tallystick.cli.entry import run
 from tallystick.errors import UsageError
 from tallystick.local import stack
 from tallystick.settings import load_settings
@@ -16,10 +21,19 @@ from tallystick.supervision.roles import run_role
 
 def register(app: typer.Typer) -> None:
     """Add `run` to the command line."""
-    roles = typer.Typer(no_args_is_help=True, help="Run one role in the foreground until it is told to stop.")
+    app.add_typer(_roles(), name="run")
+
+
+def _roles() -> typer.Typer:
+    roles = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Run one role in the foreground until it is told to stop.",
+    )
     for command in (reader, agents, sinks, verifier):
         roles.command()(command)
-    app.add_typer(roles, name="run")
+    return roles
 
 
 def reader(
@@ -88,3 +102,7 @@ def _as_dict(what: object) -> object:
     import msgspec
 
     return msgspec.to_builtins(what)
+
+
+if __name__ == "__main__":
+    run(_roles())

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from producers.cowrie.generator import Plan, lines
 from sinks import migrate
+from tallystick.cli.loading import SINK_PROCESSES
 from tallystick.contracts.catalogue import TOPICS
 from tallystick.contracts.cowrie import EVENTS, SESSIONS
 from tallystick.database.engine import make_engine
@@ -117,7 +118,7 @@ def _end_to_end(settings: Settings, servers: Settings, log: Path, events: int) -
         file.writelines(lines(Plan(events=100, seed=4, sensor="warm-up")))
     with roles(settings, settings.home / "roles.log") as running:
         running.start("agents")
-        for names in (("raw_events",), ("session_summaries",), ("sources", "dead_letters")):
+        for names in SINK_PROCESSES:
             running.start("sinks", *names)
         running.start("verifier")
         _watch_servers(running, servers)

@@ -13,7 +13,7 @@ import msgspec
 import psutil
 
 from tallystick.settings import Settings
-from tests.support import TALLY, environment
+from tests.support import ROLE, environment
 
 MIB = 1024 * 1024
 
@@ -41,7 +41,7 @@ class Roles:
         name = " ".join(arguments[:2]) if arguments[0] == "sinks" else arguments[0]
         with self._log.open("ab") as log:
             process = psutil.Popen(
-                [*TALLY, "run", *arguments], env=environment(self._settings), stdout=subprocess.DEVNULL, stderr=log
+                [*ROLE, *arguments], env=environment(self._settings), stdout=subprocess.DEVNULL, stderr=log
             )
         self._processes[name] = process
         return process
@@ -99,7 +99,7 @@ def read_log(settings: Settings, path: Path) -> float:
     """Read a log to its end in a process of its own; return the seconds that it took."""
     started = time.monotonic()
     done = subprocess.run(
-        [*TALLY, "run", "reader", str(path)], env=environment(settings), capture_output=True, text=True, check=False
+        [*ROLE, "reader", str(path)], env=environment(settings), capture_output=True, text=True, check=False
     )
     if done.returncode:
         sys.exit(f"bench: the reader failed:\n{done.stderr}")

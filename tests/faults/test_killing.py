@@ -17,7 +17,7 @@ from tests.dumps import count, dump
 from tests.support import TALLY, environment, eventually, tally
 
 EVENTS = 60_000
-ROLES = ("reader", "agents", "sinks raw_events", "sinks session_summaries", "sinks sources", "verifier")
+ROLES = ("reader", "agents", "sinks raw_events", "sinks session_summaries", "verifier")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def role(process: subprocess.Popen[str], arguments: str) -> psutil.Process:
 
     def look() -> list[psutil.Process]:
         children = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in children if f"run {arguments}" in " ".join(child.cmdline())]
+        return [child for child in children if f"tallystick.cli.run {arguments}" in " ".join(child.cmdline())]
 
     return eventually(look)[0]
 

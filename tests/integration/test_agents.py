@@ -14,14 +14,14 @@ from tallystick.contracts.stages import Claimed, Started
 from tallystick.kafka.consuming import read_whole
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
-from tests.support import TALLY, environment, eventually
+from tests.support import ROLE, environment, eventually
 
 AT = "2026-11-23T00:00:00.000000Z"
 
 
 @contextmanager
 def agents(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([*TALLY, "run", "agents"], env=environment(settings))
+    process = subprocess.Popen([*ROLE, "agents"], env=environment(settings))
     try:
         yield process
     finally:

@@ -1,5 +1,6 @@
 """Framing: whatever the chunks, the same lines at the same positions, and never more held than may be."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -18,7 +19,7 @@ CONTENT = st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b"a", b"bc", b"{}", b
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_bounds() -> "object":
+def small_bounds() -> Iterator[None]:
     """Pieces of 16 bytes and frames of 3 lines, so that every bound is met."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "PIECE_BYTES", PIECE)

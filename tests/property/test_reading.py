@@ -4,6 +4,7 @@ import bz2
 import gzip
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -31,7 +32,7 @@ ACTIONS = st.one_of(
 )
 DEATHS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6)), max_size=3)
 ROUND = st.tuples(st.lists(ACTIONS, min_size=1, max_size=4), DEATHS)
-COMPRESSIONS = st.sampled_from([bytes, gzip.compress, bz2.compress])
+COMPRESSIONS: st.SearchStrategy[Callable[[bytes], bytes]] = st.sampled_from([bytes, gzip.compress, bz2.compress])
 
 
 class Files:

@@ -1,5 +1,6 @@
 """Whatever a producer sends again after being killed, in whatever slices, each event of a source counts once."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,6 +88,22 @@ def test_repeats_change_nothing_once_everything_was_counted(log: tuple[list[int]
 def test_seen_positions_survive_the_database(low: int, offsets: set[int]) -> None:
     count = Count(low=low, seen={low + offset for offset in offsets} | {low - 1})
     assert decode_seen(encode_seen(count), low) == {low + offset for offset in offsets}
+
+
+@pytest.mark.parametrize(
+    ("low", "positions", "fresh"),
+    [
+        pytest.param(10, [10, 11], [10, 11], id="all are new"),
+        pytest.param(0, [10, 20, 30], [10, 30], id="one was seen"),
+        pytest.param(0, [9, 20], [], id="below low, and seen"),
+        pytest.param(0, [9, 10, 20], [10], id="low itself is new"),
+        pytest.param(15, [20, 25], [25], id="a record raises low"),
+    ],
+)
+def test_only_positions_at_or_above_low_that_were_not_seen_are_new(
+    low: int, positions: list[int], fresh: list[int]
+) -> None:
+    assert sorted(Count(low=10, seen={20}).admit(low, positions)) == fresh
 
 
 def test_what_the_database_does_not_hold_is_not_counted() -> None:
