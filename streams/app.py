@@ -13,7 +13,7 @@ from faust.streams import Stream
 from faust.types import StreamT
 from mode.supervisors import CrashingSupervisor
 
-from streams.checkpointing import Aggregate, CheckpointedTable, run_checkpoints
+from streams.checkpointing import Aggregate, CheckpointedTable, Checkpointer
 from streams.sessions.agent import SessionsAggregate
 from streams.stages.agent import SILENCE_CHECK_SECONDS, SilenceWatch, StagesAggregate
 from streams.store import open_slot
@@ -77,15 +77,10 @@ def make_app(settings: Settings) -> faust.App:
             allow_empty=True,
         )
 
+        checkpointer = Checkpointer(app, table=table, aggregate=aggregate, publisher=publisher, settings=settings)
+
         async def work(stream: StreamT[bytes]) -> None:
-            await run_checkpoints(
-                cast(Stream[bytes], stream),
-                app=app,
-                table=table,
-                aggregate=aggregate,
-                publisher=publisher,
-                settings=settings,
-            )
+            await checkpointer.run(cast(Stream[bytes], stream))
 
         app.agent(channel, name=name, concurrency=1)(work)
         return table

@@ -15,7 +15,8 @@ the worker: with Faust's defaults an agent that raises loses the event, or goes 
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from contextlib import suppress
+from typing import Any, Protocol
 
 import faust
 import msgspec
@@ -73,7 +74,7 @@ class Aggregate(Protocol):
 
 
 class CheckpointedTable(faust.Table[bytes, bytes]):
-    """A Faust table whose changelog is a topic of ours. Faust recovers it; only `run_checkpoints` writes it."""
+    """A Faust table whose changelog is a topic of ours. Faust recovers it; only a `Checkpointer` writes it."""
 
     def __init__(self, app: faust.App, *, changelog: Topic, settings: Settings, database: Rdict) -> None:
         self._database = database
@@ -111,68 +112,103 @@ class CheckpointedTable(faust.Table[bytes, bytes]):
         return store
 
 
-async def run_checkpoints(
-    stream: Stream[bytes],
-    *,
-    app: faust.App,
-    table: CheckpointedTable,
-    aggregate: Aggregate,
-    publisher: Publisher,
-    settings: Settings,
-) -> None:
-    """Work through `stream` in checkpoints until the worker stops. Crashes the worker on whatever goes wrong."""
-    bounds = settings.agents
-    by_hand = cast(Stream[EventT[bytes]], stream.noack())
-    batches = by_hand.noack_take(bounds.checkpoint_records, within=bounds.checkpoint_seconds)
-    try:
-        async for batch in batches:
-            # What came before a rebalance belongs to whoever holds the partition now, and will be delivered again.
-            current = [event for event in batch if event.message.generation_id == app.consumer_generation_id]
-            await _checkpoint(current, table=table, aggregate=aggregate, publisher=publisher, settings=settings)
-            for event in current:
-                event.ack()
-    except Exception as error:
-        await app.crash(error)
-        raise
+class Checkpointer:
+    """Works through a stream in checkpoints, one after the other, while the next one's records already come in.
 
+    `arrive` takes records and waits while two checkpoints' worth of them is pending; `work` makes the checkpoints.
+    """
 
-async def _checkpoint(
-    batch: Sequence[EventT[bytes]],
-    *,
-    table: CheckpointedTable,
-    aggregate: Aggregate,
-    publisher: Publisher,
-    settings: Settings,
-) -> None:
-    changelog = table.name
-    records = [_record(event) for event in batch]
-    folds: dict[tuple[int, bytes], KeyFold] = {}
-    for record in records:
-        place = record.partition, record.key
-        fold = folds.get(place)
-        if fold is None:
-            fold = folds[place] = aggregate.open(record.key, table.states.read(record.partition, record.key))
-        fold.add(record)
-    written: list[Written] = []
+    def __init__(
+        self,
+        app: faust.App,
+        *,
+        table: CheckpointedTable,
+        aggregate: Aggregate,
+        publisher: Publisher,
+        settings: Settings,
+    ) -> None:
+        self._app, self._table, self._aggregate = app, table, aggregate
+        self._publisher, self._settings = publisher, settings
+        self._pending: list[EventT[bytes]] = []
+        self._some, self._full, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    def write(partition: int, key: bytes, value: bytes) -> None:
-        publisher.send(
-            changelog,
-            key=key,
-            value=value,
-            partition=partition,
-            on_delivery=lambda _, offset: written.append(Written(key, value, partition, offset)),
-        )
+    async def run(self, stream: Stream[bytes]) -> None:
+        """Work until the worker stops. Crashes the worker on whatever goes wrong."""
+        worker = asyncio.create_task(self._work())
+        try:
+            async for event in stream.noack().events():
+                await self._arrive(event)
+        finally:
+            worker.cancel()
 
-    for (partition, key), fold in folds.items():
-        if (value := fold.state()) is not None:
-            write(partition, key, value)
-        _send_all(publisher, settings, fold.follows())
-    await _flush(publisher)
-    table.states.commit(written)
-    if said := aggregate.sealed(records, written):
-        _send_all(publisher, settings, said)
-        await _flush(publisher)
+    async def _arrive(self, event: EventT[bytes]) -> None:
+        self._pending.append(event)
+        self._some.set()
+        most = self._settings.agents.checkpoint_records
+        if len(self._pending) >= most:
+            self._full.set()
+            while len(self._pending) >= 2 * most:
+                self._room.clear()
+                await self._room.wait()
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                batch = await self._next_batch()
+                await self._checkpoint(batch)
+                for event in batch:
+                    event.ack()
+        except Exception as error:
+            await self._app.crash(error)
+            raise
+
+    async def _next_batch(self) -> list[EventT[bytes]]:
+        bounds = self._settings.agents
+        await self._some.wait()
+        if len(self._pending) < bounds.checkpoint_records:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), bounds.checkpoint_seconds)
+        taken = self._pending[: bounds.checkpoint_records]
+        del self._pending[: bounds.checkpoint_records]
+        self._full.clear()
+        self._room.set()
+        if not self._pending:
+            self._some.clear()
+        # What came before a rebalance belongs to whoever holds the partition now, and will be delivered again.
+        return [event for event in taken if event.message.generation_id == self._app.consumer_generation_id]
+
+    async def _checkpoint(self, batch: Sequence[EventT[bytes]]) -> None:
+        records = [_record(event) for event in batch]
+        folds: dict[tuple[int, bytes], KeyFold] = {}
+        for record in records:
+            place = record.partition, record.key
+            fold = folds.get(place)
+            if fold is None:
+                fold = folds[place] = self._aggregate.open(record.key, self._table.states.read(*place))
+            fold.add(record)
+        written: list[Written] = []
+        for (partition, key), fold in folds.items():
+            if (value := fold.state()) is not None:
+                self._write(partition, key, value, written)
+            self._send_all(fold.follows())
+        await self._flush()
+        self._table.states.commit(written)
+        if said := self._aggregate.sealed(records, written):
+            self._send_all(said)
+            await self._flush()
+
+    def _write(self, partition: int, key: bytes, value: bytes, written: list[Written]) -> None:
+        def delivered(_: int, offset: int) -> None:
+            written.append(Written(key, value, partition, offset))
+
+        self._publisher.send(self._table.name, key=key, value=value, partition=partition, on_delivery=delivered)
+
+    def _send_all(self, sends: Sequence[Send]) -> None:
+        for send in sends:
+            self._publisher.send(self._settings.kafka.topic(send.topic), key=send.key, value=send.value)
+
+    async def _flush(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._publisher.flush)
 
 
 def _record(event: EventT[bytes]) -> Record:
@@ -180,12 +216,3 @@ def _record(event: EventT[bytes]) -> Record:
     headers = message.headers
     pairs = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
     return Record(message.partition, message.offset, bytes(message.key or b""), bytes(message.value or b""), pairs)
-
-
-def _send_all(publisher: Publisher, settings: Settings, sends: Sequence[Send]) -> None:
-    for send in sends:
-        publisher.send(settings.kafka.topic(send.topic), key=send.key, value=send.value)
-
-
-async def _flush(publisher: Publisher) -> None:
-    await asyncio.get_running_loop().run_in_executor(None, publisher.flush)
