@@ -17,6 +17,9 @@ MAX_WINDOWS = 4
 MAX_RECORDS = 20_000
 """No window is begun while as many windows, or records, wait for their acknowledgement."""
 
+_RECORDS_PER_WAIT = 100
+"""After how many records it is told that sending goes on."""
+
 STOP_SECONDS = 5.0
 """How long a producer that was told to stop waits for acknowledgements."""
 
@@ -74,18 +77,18 @@ class Outlet:
         """Queue one window; `checkpoint` (its ends are filled in here) follows once all of it is acknowledged."""
         window = _Window()
         self._windows.append(window)
-        callbacks: dict[str, Callable[[int, int], None]] = {}
-        names: dict[str, str] = {}
-        for record in records:
-            name = record.topic.name
-            if name not in callbacks:
-                callbacks[name] = window.delivered(self.ends.setdefault(name, {}))
-                names[name] = self._settings.kafka.topic(record.topic)
+        topic: Topic | None = None
+        name, on_delivery = "", None
+        for number, record in enumerate(records):
+            if record.topic is not topic:
+                topic = record.topic
+                name, on_delivery = self._settings.kafka.topic(topic), window.delivered(self.ends.setdefault(topic.name, {}))
             window.missing += 1
             self._publisher.send(
-                names[name], key=record.key, value=record.value, headers=record.headers, on_delivery=callbacks[name]
+                name, key=record.key, value=record.value, headers=record.headers, on_delivery=on_delivery
             )
-            self._on_wait()
+            if number % _RECORDS_PER_WAIT == 0:
+                self._on_wait()
         window.checkpoint = checkpoint
         self._publisher.poll()
         self._advance()

@@ -5,18 +5,21 @@ a crash instead of a skip, topics made by `tally topics create` and never by Fau
 """
 
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
 import faust
 from faust.streams import Stream
 from faust.types import StreamT
+from mode import ServiceT
 from mode.supervisors import CrashingSupervisor
 
 from streams.checkpointing import Aggregate, CheckpointedTable, Checkpointer
 from streams.sessions.agent import SessionsAggregate
 from streams.stages.agent import SILENCE_CHECK_SECONDS, SilenceWatch, StagesAggregate
 from streams.store import open_slot
+from streams.transport import Transport
 from tallystick.contracts import cowrie, stages, topics
 from tallystick.contracts.topics import MAX_RECORD_BYTES, Topic
 from tallystick.kafka.publisher import Publisher
@@ -25,6 +28,16 @@ from tallystick.settings import Settings
 
 LINGER_MS = 5
 """How long the agents' producer waits for more records: short, since every checkpoint waits for its flush."""
+
+
+class _App(faust.App):
+    """Faust's application without its monitor, which would count every record twice over and keep it all in memory."""
+
+    def on_init_dependencies(self) -> Iterable[ServiceT]:
+        """Return what starts with the application."""
+        services = super().on_init_dependencies()
+        self.sensors.remove(self.monitor)
+        return services
 
 
 def make_app(settings: Settings) -> faust.App:
@@ -37,7 +50,7 @@ def make_app(settings: Settings) -> faust.App:
         settings.home / "state" / cluster / (settings.kafka.topic_prefix or "default"),
         cache_bytes=settings.agents.cache_bytes,
     )
-    app = faust.App(
+    app = _App(
         settings.kafka.group("agents"),
         broker=f"kafka://{(settings.kafka.bootstrap_servers or '').replace(',', ';kafka://')}",
         store="memory://",
@@ -64,6 +77,7 @@ def make_app(settings: Settings) -> faust.App:
         web_enabled=False,
         worker_redirect_stdouts=False,
     )
+    app.transport = Transport(app.conf.broker_consumer, app)
     publisher = Publisher(settings, client_id="agents", linger_ms=LINGER_MS)
 
     def add(name: str, *, source: Topic, changelog: Topic, aggregate: Aggregate) -> CheckpointedTable:

@@ -1,5 +1,6 @@
 """The Faust worker as a role: runs the agents until it is told to stop, and says by its exit code if it crashed."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 import faust
+import uvloop
 
 from streams.app import make_app
 from tallystick.logs import get_logger
@@ -26,7 +28,7 @@ class _Worker(faust.Worker):
     """
 
     def __init__(self, app: faust.App, *, stop: Callable[[], bool]) -> None:
-        super().__init__(app, quiet=True, redirect_stdouts=False)
+        super().__init__(app, quiet=True, redirect_stdouts=False, loop=asyncio.get_event_loop())
         self.spinner = None
         self._asked_to_stop = stop
 
@@ -58,6 +60,7 @@ def run_agents(settings: Settings, stop: Callable[[], bool]) -> int:
 
     `stop` tells of a request that came before Faust listens to signals itself.
     """
+    asyncio.set_event_loop(uvloop.new_event_loop())
     try:
         worker = _Worker(make_app(settings), stop=stop)
         worker.execute_from_commandline()

@@ -27,10 +27,15 @@ class KafkaSettings(_Section):
     """Which Kafka to use, and how. Without `bootstrap_servers` the local stack is started or joined."""
 
     bootstrap_servers: str | None = None
+    """Where Kafka is reached: `host:port`, several separated by commas. None: the local stack's."""
     topic_prefix: str = Field(default="", pattern=r"^[a-zA-Z0-9._-]{0,64}$")
+    """Stands before the name of every topic and consumer group, so that several deployments can share a cluster."""
     partitions: Count = 4
+    """Partitions of each scaled topic. Can't be changed once the topics exist: keys would move."""
     replication_factor: Count = 1
+    """Replicas of each topic, where `tally` creates it."""
     retention_ms: int = Field(default=-1, ge=-1)
+    """How long topics that aren't compacted keep a record, in milliseconds; -1: for ever."""
     client: dict[str, str] = {}
     """Further librdkafka properties, such as `security.protocol`, for every client but Faust's."""
 
@@ -47,6 +52,7 @@ class DatabaseSettings(_Section):
     """Which database to fill: an SQLAlchemy URL (`postgresql://…` or `sqlite:///…`). Without one, the local stack's."""
 
     url: SecretStr | None = None
+    """For example `postgresql://user:password@host/name` or `sqlite:////path/to/file.db`. None: the local stack's."""
     schema_name: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     """PostgreSQL only: the schema that holds the tables; the role's default where it is not given."""
 
@@ -55,10 +61,15 @@ class ReaderSettings(_Section):
     """How producers read. A window is what is read before it is grouped by key and sent."""
 
     window_bytes: Count = 8 * 1024 * 1024
+    """Bytes of content, decompressed, that a window holds at most."""
     window_seconds: Seconds = 0.25
+    """Seconds that a window is filled at most."""
     max_line_bytes: Annotated[int, Field(gt=0, le=12 * 1024 * 1024)] = 12 * 1024 * 1024
+    """A longer line becomes a dead letter."""
     max_events_per_record: Count = 2_000
+    """Events of one session in one Kafka record at most; 1 gives one JSON object a record."""
     heartbeat_seconds: Seconds = 10.0
+    """How often a reader says that it is at work."""
     settle_seconds: Seconds = 2.0
     """How long the last, unfinished line of a file that has just been written to may take to be finished."""
 
@@ -67,23 +78,31 @@ class AgentSettings(_Section):
     """How Faust agents work: the bounds of a checkpoint, and the memory of the state store."""
 
     checkpoint_records: Count = 1_000
+    """Kafka records in one checkpoint at most."""
     checkpoint_seconds: Seconds = 0.2
+    """How long a checkpoint waits for more records."""
     cache_bytes: Count = 32 * 1024 * 1024
+    """The state database's cache, in bytes."""
 
 
 class SinkSettings(_Section):
     """How sinks batch, and how long they wait while the database is away before they try again."""
 
     batch_records: Count = 4_000
+    """Kafka records in one transaction of the database at most."""
     batch_bytes: Count = 16 * 1024 * 1024
+    """Bytes of records after which a batch is full."""
     batch_seconds: Seconds = 0.2
+    """How long a batch waits for more records."""
     retry_max_seconds: Seconds = 10.0
+    """The longest wait between two tries."""
 
 
 class VerifierSettings(_Section):
     """How long a session may differ without any change before the verifier reports the difference."""
 
     settle_seconds: Seconds = 5.0
+    """In this time events of other sources may still arrive."""
 
 
 def default_home() -> Path:
@@ -105,7 +124,9 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home)
     """Where the local stack, the agents' state and the logs live (`TALLY_HOME`)."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    """What is logged at least."""
     log_format: str = Field(default="auto", pattern="^(auto|json|text)$")
+    """JSON lines, readable text, or text on a terminal and JSON elsewhere."""
     stall_seconds: Seconds = 600.0
     """How long a load may stand still before it gives up and says what it waits for."""
     kafka: KafkaSettings = KafkaSettings()

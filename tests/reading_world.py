@@ -81,10 +81,13 @@ class World:
         """Every dead letter that was sent, repeats included."""
         return [dead_letters.decode(sent.value) for sent in self.publisher.of(DEAD_LETTERS.name)]
 
+    def said(self) -> list[stages.StageEvent]:
+        """What was said in `stages`, in the order of sending."""
+        return [stages.decode_event(sent.value) for sent in self.publisher.of(STAGES.name)]
+
     def stage_events(self, kind: type[E]) -> list[E]:
         """What was said in `stages`, of one kind."""
-        found = (stages.decode_event(sent.value) for sent in self.publisher.of(STAGES.name))
-        return [event for event in found if isinstance(event, kind)]
+        return [event for event in self.said() if isinstance(event, kind)]
 
     def observed(self, source: str) -> tuple[int, int]:
         """How many events and dead letters of a source an observer counts, as the sinks count them."""

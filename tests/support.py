@@ -30,10 +30,18 @@ def environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, **{name: value for name, value in named.items() if value}}
 
 
-def tally(settings: Settings, *arguments: str, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
+def tally(
+    settings: Settings, *arguments: str, seconds: float = 120.0, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `tally` with `arguments` to its end."""
     return subprocess.run(
-        [*TALLY, *arguments], env=environment(settings), capture_output=True, text=True, timeout=seconds, check=False
+        [*TALLY, *arguments],
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        cwd=cwd,
     )
 
 

@@ -12,8 +12,9 @@ State = Literal["claimed", "failed", "interrupted"]
 class FileOutcome(msgspec.Struct, frozen=True):
     """How the reading of one path ended.
 
-    `claimed`: all of it is in Kafka, and the claim as well. `failed`: `reason` says why; what could be read was claimed
-    where the content was damaged. `interrupted`: the reader was told to stop; the next run goes on.
+    `claimed`: all of it is in Kafka, and the claim as well. `failed`: `reason` says why. `interrupted`: the reader was
+    told to stop; the next run goes on. The field `claimed` says whether there is a claim: of damaged content, too, what
+    could be read is claimed.
     """
 
     path: str
@@ -22,6 +23,7 @@ class FileOutcome(msgspec.Struct, frozen=True):
     state: State
     counts: dict[str, int]
     reason: str = ""
+    claimed: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True):

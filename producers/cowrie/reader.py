@@ -4,16 +4,18 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from producers.checkpoints import Checkpoints, read_checkpoints
-from producers.claims import Attempt
-from producers.cowrie.decompression import DamagedStream, decompressed
+from producers.cowrie.decompression import CHUNK_BYTES, Content, DamagedStream, decompressed
 from producers.cowrie.discovery import LogFile, Problem, as_text, discover, why_unreadable
 from producers.cowrie.growth import Growth
 from producers.cowrie.identity import first_line, identify
 from producers.cowrie.progress import FileOutcome, Progress
-from producers.cowrie.reading import STAGE, Reading, Tools, claim_again
-from producers.outlet import STOP_SECONDS
-from tallystick.contracts.cowrie import KIND, MAX_NAME_CHARS, UNKNOWN_SENSOR
+from producers.cowrie.reading import Reading, Tools, attempt_of, claim_again, nothing_read
+from producers.outlet import STOP_SECONDS, Outlet
+from tallystick.contracts import timestamps
+from tallystick.contracts.cowrie import MAX_NAME_CHARS, UNKNOWN_SENSOR
 from tallystick.contracts.sources import log_source_id
 from tallystick.errors import UsageError
 from tallystick.kafka.publisher import Publisher
@@ -39,7 +41,7 @@ def read_paths(
     Raises UsageError for a sensor name that no event may have, ServiceError where Kafka refuses a record or can't be
     asked for the positions (once it has begun, the reader waits for a Kafka that is away).
     """
-    _check_sensor(sensor)
+    check_sensor(sensor)
     publisher = Publisher(settings, client_id="reader")
     checkpoints = Checkpoints(settings, publisher, read_checkpoints(settings))
     tools = Tools(settings, publisher, checkpoints, sensor or UNKNOWN_SENSOR, stop, on_progress)
@@ -69,8 +71,11 @@ def _read_file(tools: Tools, path: str) -> FileOutcome:
             while not first_line(content)[1] and growth.changes():
                 growth.note()
             found = identify(content, tools.checkpoints.known)
-            if found.checkpoint is not None and found.checkpoint.claimed and not found.changed:
-                return claim_again(tools, name, found.checkpoint, content, growth)
+            known = found.checkpoint
+            if known is not None and known.claimed and not found.changed:
+                if _read_to_end(content) == known.damage:
+                    return claim_again(tools, name, known, content, growth)
+                content.seek(found.position)
             return Reading(tools, name, found, content, growth).run()
     except OSError as error:
         return _refuse(tools, path, why_unreadable(error))
@@ -78,17 +83,36 @@ def _read_file(tools: Tools, path: str) -> FileOutcome:
         return _refuse(tools, path, str(error))
 
 
+def _read_to_end(content: Content) -> str:
+    """Return what is wrong with the rest of `content`; empty where it is sound. Raises OSError."""
+    try:
+        while content.read(CHUNK_BYTES):
+            pass
+    except DamagedStream as damage:
+        return str(damage)
+    return str(content.damage() or "")
+
+
 def _refuse(tools: Tools, path: str, reason: str) -> FileOutcome:
-    """Tell of a path that can't be read: as a source of its own, since its content isn't known."""
+    """Tell of a path that can't be read: as a source of its own, since its content isn't known.
+
+    Each time is an attempt of its own, whose number is taken before it fails, so that every failure has its verdict.
+    """
     name = as_text(path)
     source = f"path-{log_source_id(os.fsencode(Path(path).absolute()))}"
     log.error("a log can't be read", path=name, reason=reason)
-    attempt = Attempt(tools.settings, tools.publisher, source=source, kind=KIND, name=name, stage=STAGE, number=1)
-    attempt.fail(f"{name}: {reason}")
-    tools.on_progress(Progress(name, source, 1, 0, 0, 0, 0, 0, 0, "failed"))
-    return FileOutcome(name, source, 1, "failed", {}, reason)
+    known = tools.checkpoints.known.get(source) or nothing_read(source)
+    at = msgspec.structs.replace(known, name=name, attempt=known.attempt + 1, at=timestamps.now())
+    tools.checkpoints.save(at)
+    outlet = Outlet(tools.settings, tools.publisher, tools.checkpoints, ends={}, stop=tools.stop, on_wait=lambda: None)
+    if not outlet.settle():
+        return FileOutcome(name, source, at.attempt, "interrupted", {})
+    attempt_of(tools, at).fail(f"{name}: {reason}")
+    tools.on_progress(Progress(name, source, at.attempt, 0, 0, 0, 0, 0, 0, "failed"))
+    return FileOutcome(name, source, at.attempt, "failed", {}, reason)
 
 
-def _check_sensor(sensor: str | None) -> None:
+def check_sensor(sensor: str | None) -> None:
+    """Raise UsageError where `sensor` is a name that no event may have."""
     if sensor is not None and not (0 < len(sensor) <= MAX_NAME_CHARS and sensor.isprintable()):
         raise UsageError(f"{sensor!r} can't be a sensor's name: give 1 to {MAX_NAME_CHARS} printable characters")

@@ -1,10 +1,10 @@
 """The reading of one file, from its first byte that is new to its claim.
 
-1. `started` is acknowledged
+1. `started` is acknowledged, and a checkpoint that takes the attempt's number: none has the number of another
 2. windows are read and their records sent; each checkpoint follows the acknowledgement of its window
 3. the unfinished last line, where there is one, is sent
 4. all of it is acknowledged, and the last checkpoint too
-5. the claim is sent, `failed` after it where the content is damaged, and both are acknowledged
+5. `failed` is sent where the content is damaged, then the claim, and both are acknowledged
 6. a checkpoint says that the source is claimed
 """
 
@@ -17,7 +17,7 @@ import msgspec
 
 from producers.checkpoints import Checkpoints
 from producers.claims import Attempt
-from producers.cowrie.decompression import CHUNK_BYTES, Content, DamagedStream
+from producers.cowrie.decompression import Content, DamagedStream
 from producers.cowrie.discovery import why_unreadable
 from producers.cowrie.growth import Growth
 from producers.cowrie.identity import Identity
@@ -57,14 +57,13 @@ class Reading:
 
     def __init__(self, tools: Tools, name: str, found: Identity, content: Content, growth: Growth) -> None:
         self._tools, self._name, self._content, self._growth = tools, name, content, growth
-        known = found.checkpoint or _nothing_read(found)
+        known = found.checkpoint or nothing_read(found.source, position=found.position, digest=found.digest.hexdigest())
+        self._begun = msgspec.structs.replace(known, name=name, attempt=known.attempt + 1, claimed=False, damage="")
         self._counted_letter = known.position if known.unfinished else -1
         self._digest = found.digest
-        self._at = msgspec.structs.replace(
-            known, name=name, attempt=known.attempt + 1, claimed=False, unfinished=0, whole=""
-        )
+        self._at = msgspec.structs.replace(self._begun, unfinished=0, whole="")
         self._framer = Framer(found.position, max_line_bytes=tools.settings.reader.max_line_bytes)
-        self._attempt = _attempt(tools, self._at)
+        self._attempt = attempt_of(tools, self._at)
         self._outlet = Outlet(
             tools.settings,
             tools.publisher,
@@ -79,6 +78,7 @@ class Reading:
         """Do it. Raises ServiceError for what Kafka refuses; an error of the file is an outcome."""
         self._tell("reading")
         self._attempt.start()
+        self._tools.checkpoints.save(self._begun)
         if not self._outlet.settle():
             return self._end("interrupted")
         try:
@@ -92,13 +92,16 @@ class Reading:
             self._send_last_line(TRUNCATED if damage else UNFINISHED)
         if not self._outlet.settle() or not finished:
             return self._end("interrupted")
-        self._at = msgspec.structs.replace(self._at, ends=self._outlet.ends, at=timestamps.now())
-        _claim(self._attempt, self._at, damage)
+        self._at = msgspec.structs.replace(
+            self._at, ends=self._outlet.ends, at=timestamps.now(), damage=str(damage or "")
+        )
+        _claim(self._attempt, self._at)
         if not self._outlet.settle():
             return self._end("interrupted")
-        self._tools.checkpoints.save(msgspec.structs.replace(self._at, claimed=True))
+        self._at = msgspec.structs.replace(self._at, claimed=True)
+        self._tools.checkpoints.save(self._at)
         log.info("read a log", path=self._name, source=self._at.source, **_counts(self._at))
-        return self._end("failed", str(damage)) if damage else self._end("claimed")
+        return self._end("failed" if damage else "claimed", self._at.damage)
 
     def _send_windows(self) -> bool:
         """Send all complete lines; False where the reader was told to stop before the end of the file."""
@@ -187,34 +190,32 @@ class Reading:
 
     def _end(self, state: State, reason: str = "") -> FileOutcome:
         self._tell(state)
-        return FileOutcome(self._name, self._at.source, self._at.attempt, state, _counts(self._at), reason)
+        at = self._at
+        return FileOutcome(self._name, at.source, at.attempt, state, _counts(at), reason, claimed=at.claimed)
 
     def _tell(self, state: Literal["reading"] | State) -> None:
         _tell(self._tools, self._name, self._at, state, content=self._content, growth=self._growth)
 
 
 def claim_again(tools: Tools, name: str, known: Checkpoint, content: Content, growth: Growth) -> FileOutcome:
-    """Send the claim of a source in which nothing is new once more. Raises ServiceError and OSError."""
-    try:
-        while content.read(CHUNK_BYTES):
-            pass
-    except DamagedStream as error:
-        log.warning("a log is damaged", path=name, reason=str(error))
-    damage = content.damage()
-    _claim(_attempt(tools, known), known, damage)
-    state: State = "failed" if damage else "claimed"
+    """Say of a source in which nothing has changed what was said of it last. Raises ServiceError."""
+    if known.damage:
+        log.warning("a log is damaged", path=name, reason=known.damage)
+    _claim(attempt_of(tools, known), known)
+    state: State = "failed" if known.damage else "claimed"
     _tell(tools, name, known, state, content=content, growth=growth)
-    return FileOutcome(name, known.source, known.attempt, state, _counts(known), str(damage or ""))
+    return FileOutcome(name, known.source, known.attempt, state, _counts(known), known.damage, claimed=True)
 
 
-def _nothing_read(found: Identity) -> Checkpoint:
+def nothing_read(source: str, *, position: int = 0, digest: str = "") -> Checkpoint:
+    """Return the checkpoint of a source before its first attempt; `digest` covers what is before `position`."""
     return Checkpoint(
-        source=found.source,
+        source=source,
         kind=KIND,
         name="",
         attempt=0,
-        position=found.position,
-        digest=found.digest.hexdigest(),
+        position=position,
+        digest=digest,
         lines=0,
         events=0,
         dead=0,
@@ -225,16 +226,18 @@ def _nothing_read(found: Identity) -> Checkpoint:
     )
 
 
-def _attempt(tools: Tools, at: Checkpoint) -> Attempt:
+def attempt_of(tools: Tools, at: Checkpoint) -> Attempt:
+    """Return the attempt whose number `at` holds."""
     return Attempt(
         tools.settings, tools.publisher, source=at.source, kind=KIND, name=at.name, stage=STAGE, number=at.attempt
     )
 
 
-def _claim(attempt: Attempt, at: Checkpoint, damage: DamagedStream | None) -> None:
+def _claim(attempt: Attempt, at: Checkpoint) -> None:
+    # The first word decides about `read`: after the claim, a failure would count for nothing.
+    if at.damage:
+        attempt.fail(f"{at.name}: {at.damage}")
     attempt.claim(counts=_counts(at), ends=at.ends, digest=at.whole or at.digest)
-    if damage is not None:
-        attempt.fail(f"{at.name}: {damage}")
 
 
 def _counts(at: Checkpoint) -> dict[str, int]:

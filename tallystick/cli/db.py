@@ -3,6 +3,7 @@
 import typer
 
 from tallystick.database.engine import make_engine
+from tallystick.database.errors import told_plainly
 from tallystick.local import stack
 from tallystick.settings import load_settings
 
@@ -20,7 +21,8 @@ def upgrade() -> None:
     from sinks import migrate
 
     settings = stack.resolve(load_settings())
-    typer.echo(migrate.upgrade(make_engine(settings), settings))
+    with told_plainly():
+        typer.echo(migrate.upgrade(make_engine(settings), settings))
 
 
 @app.command()
@@ -28,7 +30,8 @@ def check() -> None:
     """Say how the database differs from what this version needs; exit code 1 if it does."""
     from sinks import migrate
 
-    differences = migrate.check(make_engine(stack.resolve(load_settings())))
+    with told_plainly():
+        differences = migrate.check(make_engine(stack.resolve(load_settings())))
     typer.echo("\n".join(differences) or "the database is as it must be")
     if differences:
         raise typer.Exit(1)
@@ -39,4 +42,5 @@ def current() -> None:
     """Show the revision of the database."""
     from sinks import migrate
 
-    typer.echo(migrate.current(make_engine(stack.resolve(load_settings()))) or "none")
+    with told_plainly():
+        typer.echo(migrate.current(make_engine(stack.resolve(load_settings()))) or "none")

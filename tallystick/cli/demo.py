@@ -2,8 +2,9 @@
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
@@ -89,7 +90,7 @@ def print_findings(settings: Settings) -> None:
     _print("Top credentials", ("user", "password", "times"), credentials)
 
 
-def _print(title: str, names: tuple[str, ...], rows: "sa.Sequence[sa.Row[tuple[object, ...]]] | list[object]") -> None:
+def _print(title: str, names: tuple[str, ...], rows: Sequence[sa.Row[Any]]) -> None:
     table = Table(title=title, box=None, pad_edge=False, title_justify="left")
     for name in names:
         table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=72)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
+from producers.cowrie.reader import check_sensor
 from tallystick.cli.loading import Load, LoadResult
 from tallystick.cli.progress import View, make_view
 from tallystick.cli.sources import print_trouble, standing_as_dict, standings_table
@@ -36,6 +37,7 @@ def load(
     Exit code 0: every source was read, persisted, aggregated and verified. 1: something did not tally; a table says
     what and why. 2: usage. 130: interrupted; the next run goes on where this one stopped.
     """
+    check_sensor(sensor)
     settings = with_database(load_settings(), database)
     result = run_load(settings, paths, sensor=sensor, view=make_view(sys.stderr if as_json else sys.stdout))
     if as_json:

@@ -19,7 +19,7 @@ from tallystick.contracts import cowrie, stages, timestamps
 from tallystick.contracts.catalogue import TOPICS
 from tallystick.contracts.topics import STAGES
 from tallystick.database.engine import make_engine
-from tallystick.database.errors import is_transient
+from tallystick.database.errors import is_transient, told_plainly
 from tallystick.errors import ConfigurationError, ServiceError
 from tallystick.kafka import topics
 from tallystick.kafka.publisher import Publisher
@@ -107,7 +107,8 @@ class Load:
             raise ConfigurationError(
                 f"topics differ from the catalogue: {names}; set kafka.partitions to what is there"
             )
-        migrate.upgrade(self._engine, self._settings)
+        with told_plainly():
+            migrate.upgrade(self._engine, self._settings)
 
     def _roles(self) -> list[RoleSpec]:
         url = self._settings.database.url
@@ -185,14 +186,17 @@ class Load:
     def _show(self) -> None:
         reading = list(self._progress.values())
         known = [self._standings[source] for source in self._sources() if source in self._standings]
-        lines = sum(progress.events for progress in reading)
+        lines: dict[str, int] = {}
+        for progress in reading:
+            lines[progress.source] = max(lines.get(progress.source, 0), progress.events + progress.dead)
+        total = sum(lines.values())
         by_stage = {name: [s for k in known for s in k.stages if s.stage == name] for name in _STAGES}
         persisted = sum(min(stage.observed, stage.claimed or stage.observed) for stage in by_stage["persisted"])
         files = max(len(self._sources()), 1)
         self._view.show(
             [
                 Stage("read", sum(p.bytes_read for p in reading), sum(p.size for p in reading), "bytes"),
-                Stage("persisted", min(persisted, lines), lines, "events"),
+                Stage("persisted", min(persisted, total), total, "lines"),
                 *(
                     Stage(name, sum(stage.verdict is not None for stage in by_stage[name]), files, "sources")
                     for name in ("aggregated", "verified")
@@ -237,7 +241,7 @@ class Load:
         standing = self._standings.get(outcome.source)
         if standing is None or standing.attempt < outcome.attempt:
             return False
-        return standing.is_final(claimed=bool(outcome.counts))
+        return standing.is_final(claimed=outcome.claimed)
 
     def _sources(self) -> list[str]:
         named = [progress.source for progress in self._progress.values()]
@@ -245,8 +249,13 @@ class Load:
         return [source for source in dict.fromkeys(named) if source]
 
     def _unknown(self) -> list[str]:
-        """What was asked for and is no source at all: a path that names nothing."""
-        return [f"{o.path}: {o.reason}" for o in self._outcomes.values() if not o.source]
+        """What could not be read and shows in no verdict, such as a damaged file whose content came whole elsewhere."""
+        return [
+            f"{outcome.path}: {outcome.reason}"
+            for outcome in self._outcomes.values()
+            if outcome.state == "failed"
+            and ((standing := self._standings.get(outcome.source)) is None or standing.succeeded)
+        ]
 
 
 def _last_words(ended: Exit) -> str:

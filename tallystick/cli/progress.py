@@ -10,6 +10,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from tallystick.cli.terminal import safe
+
 
 class Stage(msgspec.Struct, frozen=True):
     """How far a stage is: `done` of `total`, in `unit`; `total` grows while more is found."""
@@ -32,7 +34,7 @@ class View(Protocol):
         """Show the newest state."""
 
     def say(self, text: str) -> None:
-        """Show one line that stays."""
+        """Show one line that stays, with visible escapes."""
 
     def __enter__(self) -> Self:
         """Begin to show."""
@@ -68,7 +70,7 @@ class LineView:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._stream.write(text + "\n")
+        self._stream.write(safe(text) + "\n")
         self._stream.flush()
 
     def __enter__(self) -> Self:
@@ -107,7 +109,7 @@ class BarView:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self._progress.console.print(text)
+        self._progress.console.print(safe(text))
 
     def __enter__(self) -> Self:
         self._progress.start()

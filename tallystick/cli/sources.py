@@ -13,6 +13,7 @@ from tallystick.cli.terminal import console, print_json, safe
 from tallystick.contracts.stages import Verdict
 from tallystick.contracts.timestamps import seconds_between
 from tallystick.database.engine import make_engine
+from tallystick.database.errors import told_plainly
 from tallystick.local import stack
 from tallystick.settings import load_settings
 
@@ -28,9 +29,10 @@ def sources(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
     """Show every source: what was read, what arrived, and the verdict on each stage."""
     settings = stack.resolve(load_settings())
     engine = make_engine(settings)
-    migrate.upgrade(engine, settings)
-    with engine.connect() as connection:
-        standings = read_standings(connection)
+    with told_plainly():
+        migrate.upgrade(engine, settings)
+        with engine.connect() as connection:
+            standings = read_standings(connection)
     engine.dispose()
     if as_json:
         print_json([standing_as_dict(standing) for standing in standings])

@@ -6,6 +6,8 @@ else is read by whoever needs it, because any field may be missing or of another
 
 import json
 import re
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Annotated, Any
 
 import msgspec
@@ -78,6 +80,16 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     sensor: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
 
 
+class _Unchecked(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """An envelope whose bounds nobody has checked yet. Fields come as Cowrie writes them: then they are found faster."""
+
+    session: str = ""
+    eventid: str
+    sensor: str = ""
+    timestamp: str
+
+
+_decode_unchecked = msgspec.json.Decoder(_Unchecked).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _encode = msgspec.json.Encoder().encode
 _decode_key = msgspec.json.Decoder(tuple[str, str]).decode
@@ -105,6 +117,30 @@ def read_envelope(line: bytes, default_sensor: str = UNKNOWN_SENSOR) -> Envelope
     if found.sensor and timestamp is found.timestamp:
         return found
     return Envelope(found.eventid, timestamp, found.session, found.sensor or default_sensor)
+
+
+def read_places(lines: Sequence[bytes], default_sensor: str = UNKNOWN_SENSOR) -> list[tuple[str, str]] | None:
+    """Return (sensor, session) of each line as `read_envelope` does, in half the time; None where any line is unusual.
+
+    None says nothing about which line that is, nor that it is wrong: read them one by one.
+    """
+    try:
+        found = list(map(_decode_unchecked, lines))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    eventids, sensors = {envelope.eventid for envelope in found}, {envelope.sensor for envelope in found}
+    sessions = [envelope.session for envelope in found]
+    if not (
+        "" not in eventids
+        and max(map(len, eventids | sensors), default=0) <= MAX_NAME_CHARS
+        and max(map(len, sessions), default=0) <= MAX_SESSION_CHARS
+        and "".join((*eventids, *sensors, *sessions)).isprintable()
+        and timestamps.are_canonical([envelope.timestamp for envelope in found])
+    ):
+        return None
+    if len(sensors) == 1:
+        return [*zip(repeat(sensors.pop() or default_sensor), sessions, strict=False)]
+    return [(envelope.sensor or default_sensor, envelope.session) for envelope in found]
 
 
 def parse_tolerantly(line: bytes) -> dict[str, Any]:

@@ -17,6 +17,7 @@ class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     `unfinished` bytes after `position` were sent as the letter of a last line without an end, and are counted in
     `dead`; `whole` is then the digest of the content with them. Once that line is finished it is read again, and
     counted as well where it has become an event.
+    `damage` is why the content could not be read to its end, as it was said together with the claim.
     """
 
     source: str
@@ -34,6 +35,7 @@ class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     at: str
     unfinished: int = 0
     whole: str = ""
+    damage: str = ""
 
 
 def log_source_id(first_line: bytes, variant: int = 0) -> str:

@@ -4,6 +4,7 @@ As text of fixed width it sorts as time does, so folds compare strings and never
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 _CANONICAL = re.compile(
@@ -12,6 +13,7 @@ _CANONICAL = re.compile(
     r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z",
     re.ASCII,
 )
+_CANONICAL_LINES = re.compile(f"(?:{_CANONICAL.pattern}\n)*+", re.ASCII)
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s*(Z|z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
@@ -45,6 +47,15 @@ def canonical(value: object) -> str:
         return render(_EPOCH + timedelta(microseconds=round(value * 1_000_000)))
     except (OverflowError, ValueError) as error:
         raise ValueError(f"time out of range: {value!r}") from error
+
+
+def are_canonical(values: Sequence[str]) -> bool:
+    """Return whether each of `values` is in canonical form: one search for all of them, as many are read at once."""
+    if not values:
+        return True
+    lines = "\n".join(values) + "\n"
+    # The length tells of a value that has a line end within.
+    return len(lines) == 28 * len(values) and _CANONICAL_LINES.fullmatch(lines) is not None
 
 
 def render(moment: datetime) -> str:

@@ -1,9 +1,13 @@
 """Which errors of a database pass by themselves, and which are the data's fault."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 from sqlalchemy.exc import DBAPIError, InterfaceError
+
+from tallystick.errors import ServiceError
 
 _PASSING_CLASSES = {"08", "40", "53", "57"}
 _PASSING_STATES = {"55P03", "23505"}
@@ -42,6 +46,16 @@ def is_bad_data(error: BaseException) -> bool:
             # Python's SQLite driver raises these for integers past 64 bits and for lone surrogates.
             return True
     return False
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Raise what the database refuses within as ServiceError, in one line: for commands, which do not try again."""
+    try:
+        yield
+    except DBAPIError as error:
+        said = " ".join(str(_cause(error)).split())
+        raise ServiceError(f"the database can't be used: {said}; check that it is up, and database.url") from error
 
 
 def _cause(error: BaseException) -> BaseException:

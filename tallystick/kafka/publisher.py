@@ -26,6 +26,8 @@ class Publisher:
 
     def __init__(self, settings: Settings, *, client_id: str, linger_ms: int = 20) -> None:
         self._refused: KafkaError | None = None
+        self._told: Delivered | None = None
+        self._report = self._report_to(None)
         self._producer = Producer(
             {
                 **client_config(settings, client_id=client_id),
@@ -58,18 +60,14 @@ class Publisher:
         Returning does not promise that Kafka has it: `flush` or `on_delivery` does. `on_delivery` is called from within
         a later `send`, `poll` or `flush`, and never for a record that was refused.
         """
-
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                self._refused = self._refused or error
-            elif on_delivery is not None:
-                on_delivery(message.partition() or 0, message.offset() or 0)
-
-        self._raise_if_refused()
+        if on_delivery is not self._told:  # the same for many records in a row
+            self._told, self._report = on_delivery, self._report_to(on_delivery)
+        if self._refused is not None:
+            self._raise_if_refused()
         where = -1 if partition is None else partition
         while True:
             try:
-                self._producer.produce(topic, value, key, where, delivered, headers=headers)
+                self._producer.produce(topic, value, key, where, self._report, headers=headers)
             except BufferError:
                 self._producer.poll(0.1)
                 self._raise_if_refused()
@@ -93,6 +91,15 @@ class Publisher:
     def waiting(self) -> int:
         """The number of records that Kafka has not acknowledged yet."""
         return len(self._producer)
+
+    def _report_to(self, on_delivery: Delivered | None) -> Callable[[KafkaError | None, Message], None]:
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                self._refused = self._refused or error
+            elif on_delivery is not None:
+                on_delivery(message.partition() or 0, message.offset() or 0)
+
+        return report
 
     def _raise_if_refused(self) -> None:
         if self._refused is not None:

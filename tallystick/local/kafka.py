@@ -78,6 +78,7 @@ class Kafka(Service):
             str(java.find()),
             f"-Xmx{os.environ.get('TALLY_KAFKA_HEAP', HEAP)}",
             "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",
             f"-Djava.io.tmpdir={scratch}",

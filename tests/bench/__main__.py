@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -124,6 +124,7 @@ def _end_to_end(settings: Settings, servers: Settings, log: Path, events: int) -
         _watch_servers(running, servers)
         read_log(settings, warm_up)
         wait_for(lambda: scalar(engine, VERDICTS.format("'verified'")) == 1, what="the warm-up's verdict")
+        running.start_clock()
         started = time.monotonic()
         reader = running.start("reader", str(log))
         both = VERDICTS.format("'persisted', 'aggregated'")
@@ -131,7 +132,7 @@ def _end_to_end(settings: Settings, servers: Settings, log: Path, events: int) -
         verified = wait_for(lambda: scalar(engine, VERDICTS.format("'verified'")) == 2, what="the last verdict")
         if reader.wait() != 0:
             sys.exit("bench: the reader failed")
-        usage = dict(running.usage)
+        usage = running.used()
     stored = scalar(engine, "SELECT count(*) FROM raw_events") - 100
     counted = scalar(engine, "SELECT sum(event_count) FROM session_summaries") - 100
     sessions = scalar(engine, "SELECT count(*) FROM session_summaries")
@@ -154,8 +155,6 @@ def _end_to_end(settings: Settings, servers: Settings, log: Path, events: int) -
 
 def _alone(settings: Settings, log: Path, events: int) -> list[Alone]:
     """Measure each part with nothing else running but the servers; each finds its whole input in Kafka."""
-    with log.open("rb") as file:
-        file.seek(0)
     engine = make_engine(settings)
     found = [
         Alone("reader, file to topic (its process's start included)", events / read_log(settings, log), "events/s")
@@ -165,16 +164,17 @@ def _alone(settings: Settings, log: Path, events: int) -> list[Alone]:
         running.start("agents")
         began = wait_for(lambda: _size(settings) > 0, what="the first session")
         already = _size(settings)
-        ended = wait_for(lambda: _size(settings) >= records, what="the last session")
-    found.append(Alone("sessions agent", events * (records - already) / records / (ended - began), "events/s"))
+        ended = _when_still(settings)
+        written = _size(settings)
+    found.append(Alone("sessions agent", events * (written - already) / written / (ended - began), "events/s"))
     for sink, topic, rows in (("raw_events", EVENTS, events), ("session_summaries", SESSIONS, records)):
         with roles(settings, settings.home / f"{sink}.log") as running:
             running.start("sinks", sink)
             end = _size(settings, settings.kafka.topic(topic))
             passed = f"SELECT sum(next_offset) FROM sink_offsets WHERE sink = '{sink}'"
-            began = wait_for(lambda query=passed: scalar(engine, query) > 0, what=f"{sink}'s first batch")
+            began = wait_for(_reaches(engine, passed, 1), what=f"{sink}'s first batch")
             already = scalar(engine, passed)
-            ended = wait_for(lambda query=passed, to=end: scalar(engine, query) >= to, what=f"{sink}'s last batch")
+            ended = wait_for(_reaches(engine, passed, end), what=f"{sink}'s last batch")
         unit = "rows/s" if sink == "raw_events" else "sessions/s"
         found.append(Alone(f"sink {sink}", rows * (end - already) / end / (ended - began), unit))
     engine.dispose()
@@ -197,6 +197,20 @@ def _size(settings: Settings, topic: str | None = None) -> int:
         )
     finally:
         consumer.close()
+
+
+def _reaches(engine: sa.Engine, query: str, number: int) -> Callable[[], bool]:
+    return lambda: scalar(engine, query) >= number
+
+
+def _when_still(settings: Settings, *, seconds: float = 3.0) -> float:
+    """Return the time at which the sessions' topic grew last, once it hasn't for `seconds`."""
+    size, last = _size(settings), time.monotonic()
+    while time.monotonic() - last < seconds:
+        time.sleep(0.02)
+        if (now := _size(settings)) != size:
+            size, last = now, time.monotonic()
+    return last
 
 
 def _watch_servers(running: Roles, servers: Settings) -> None:

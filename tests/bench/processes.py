@@ -19,7 +19,7 @@ MIB = 1024 * 1024
 
 
 class Usage(msgspec.Struct):
-    """What a process used: peak memory in MiB, CPU in seconds."""
+    """What a process used: peak memory in MiB, and CPU seconds since the clock was started."""
 
     peak_mib: float = 0.0
     cpu_seconds: float = 0.0
@@ -30,7 +30,9 @@ class Roles:
 
     def __init__(self, settings: Settings, log: Path) -> None:
         self._settings, self._log = settings, log
-        self._processes: dict[str, psutil.Popen] = {}
+        self._processes: dict[str, psutil.Process] = {}
+        self._started: dict[str, psutil.Popen] = {}
+        self._before: dict[str, float] = {}
         self.usage: dict[str, Usage] = {}
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -43,8 +45,20 @@ class Roles:
             process = psutil.Popen(
                 [*ROLE, *arguments], env=environment(self._settings), stdout=subprocess.DEVNULL, stderr=log
             )
-        self._processes[name] = process
+        self._started[name] = process
+        self.watch(name, psutil.Process(process.pid))
         return process
+
+    def start_clock(self) -> None:
+        """Leave out of every figure what has been used so far."""
+        self._before = {name: usage.cpu_seconds for name, usage in self.usage.items()}
+
+    def used(self) -> dict[str, Usage]:
+        """Return what each process has used since the clock was started."""
+        return {
+            name: Usage(usage.peak_mib, usage.cpu_seconds - self._before.get(name, 0.0))
+            for name, usage in self.usage.items()
+        }
 
     def watch(self, name: str, process: psutil.Process) -> None:
         """Watch a process that was not started here, such as the broker."""
@@ -54,11 +68,10 @@ class Roles:
         """Stop what was started here and wait for it."""
         self._stop.set()
         self._watcher.join()
-        started = [process for process in self._processes.values() if isinstance(process, psutil.Popen)]
-        for process in started:
+        for process in self._started.values():
             if process.poll() is None:
                 process.terminate()
-        for process in started:
+        for process in self._started.values():
             process.wait(30)
 
     def _watch(self) -> None:

@@ -43,10 +43,17 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 @pytest.fixture
 def settings(servers: Settings, tmp_path: Path) -> Iterator[Settings]:
     """Settings of one test: topics of its own, which exist, an empty schema of its own, a home folder of its own."""
+    with apart(servers, home=tmp_path / "home") as mine:
+        yield mine
+
+
+@contextmanager
+def apart(servers: Settings, *, home: Path) -> Iterator[Settings]:
+    """Give settings with topics that nobody else has, which exist, and an empty schema; in the end both are dropped."""
     name = f"t{uuid.uuid4().hex[:12]}"
     mine = servers.model_copy(
         update={
-            "home": tmp_path / "home",
+            "home": home,
             "kafka": servers.kafka.model_copy(update={"topic_prefix": f"{name}."}),
             "database": servers.database.model_copy(update={"schema_name": name}),
         }

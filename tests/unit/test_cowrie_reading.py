@@ -18,8 +18,11 @@ import xxhash
 
 from producers.cowrie.decompression import PlainContent
 from producers.cowrie.growth import Growth
+from producers.cowrie.reading import Reading
+from streams.stages.fold import EVERYWHERE, apply
+from tallystick.contracts.catalogue import PIPELINES
 from tallystick.contracts.sources import log_source_id
-from tallystick.contracts.stages import Claimed, Failed, Started
+from tallystick.contracts.stages import Claimed, Failed, SourceState, StageState, Started, Verdict
 from tests.reading_world import World
 
 if sys.version_info >= (3, 14):
@@ -53,6 +56,15 @@ def old(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     os.utime(path, (1_700_000_000, 1_700_000_000))
     return path
+
+
+def stage_read(world: World, source: str) -> tuple[SourceState, StageState]:
+    """What the stages agent makes of all that was said about `source`, and how its stage `read` stands."""
+    state = SourceState(source)
+    for event in world.said():
+        if event.source == source:
+            apply(state, event, PIPELINES)
+    return state, state.projections[EVERYWHERE].stages["read"]
 
 
 def sent(world: World) -> list[bytes]:
@@ -401,6 +413,31 @@ class TestADamagedFile:
         assert [event.attempt for event in world.stage_events(Failed)] == [1, 1]
         assert len(world.letters()) == 1
 
+    @pytest.mark.parametrize("runs", [1, 2], ids=["in the first run", "in a later run"])
+    def test_it_says_that_it_failed_before_it_claims_so_that_both_count(self, tmp_path: Path, runs: int) -> None:
+        world = World()
+        log = old(tmp_path / "a.json.gz", gzip.compress(NOISE)[:100_000])
+        for _ in range(runs):
+            outcome = world.read(log)
+        assert [type(event) for event in world.said()] == [Started, *[Failed, Claimed] * runs]
+        state, read = stage_read(world, outcome.source)
+        assert (read.verdict, read.reason) == (Verdict.FAILED, f"{log}: {outcome.reason}")
+        assert state.claims["read"].counts == outcome.counts
+
+    def test_of_a_source_that_comes_damaged_and_whole_the_last_word_stands(self, tmp_path: Path) -> None:
+        world = World()
+        packed = gzip.compress(LOG)
+        damaged, whole = old(tmp_path / "a.gz", packed[:-4]), old(tmp_path / "b.gz", packed)
+        attempts = []
+        for path, verdict in ((damaged, "failed"), (whole, "succeeded"), (damaged, "failed"), (damaged, "failed")):
+            outcome = world.read(path)
+            _, read = stage_read(world, outcome.source)
+            assert read.verdict == verdict
+            assert (read.attempt, outcome.state) == (outcome.attempt, "failed" if path is damaged else "claimed")
+            attempts.append(outcome.attempt)
+        assert attempts == [1, 2, 3, 3]
+        assert sorted(sent(world)) == sorted(EVENTS)
+
     def test_an_undamaged_copy_is_read_on(self, tmp_path: Path) -> None:
         world = World()
         first = world.read(old(tmp_path / "a.json.gz", gzip.compress(NOISE)[:100_000]))
@@ -429,6 +466,24 @@ class TestADamagedFile:
         assert (second.state, second.attempt, second.counts["events"]) == ("claimed", 2, 30)
         assert world.observed(second.source) == (30, 0)
 
+    def test_a_failure_before_anything_was_sent_is_not_the_last_word(
+        self, world: World, log: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def failing(_self: Reading) -> bytes:
+            raise OSError(5, os.strerror(5))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Reading, "_fill", failing)
+            first = world.read(log)
+        assert stage_read(world, first.source)[1].verdict is Verdict.FAILED
+        second = world.read(log)
+        assert (second.source, second.attempt) == (first.source, 2)
+        assert stage_read(world, first.source)[1].verdict is Verdict.SUCCEEDED
+
+
+def refuse(_file: io.FileIO) -> None:
+    raise PermissionError(13, os.strerror(13))
+
 
 class TestWhatCantBeRead:
     def test_the_others_are_read_and_each_is_told_of(self, world: World, log: Path, tmp_path: Path) -> None:
@@ -445,13 +500,42 @@ class TestWhatCantBeRead:
         assert "holds no log" in failed[1].reason
 
     def test_a_file_that_may_not_be_read(self, world: World, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(_file: io.FileIO) -> None:
-            raise PermissionError(13, os.strerror(13))
-
         monkeypatch.setattr("producers.cowrie.reader.decompressed", refuse)
         outcome = world.read(log)
         assert (outcome.state, outcome.source[:5]) == ("failed", "path-")
         assert "no permission" in outcome.reason
+
+    def test_each_failure_is_an_attempt_of_its_own_with_its_own_reason(
+        self, world: World, log: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        content = log.read_bytes()
+        log.unlink()
+        first = world.read(log)
+        old(log, content)
+        with monkeypatch.context() as patch:
+            patch.setattr("producers.cowrie.reader.decompressed", refuse)
+            second = world.read(log)
+        assert (first.source, first.attempt, second.source, second.attempt) == (second.source, 1, first.source, 2)
+        state, read = stage_read(world, first.source)
+        assert (state.attempt, read.verdict, read.reason) == (2, Verdict.FAILED, f"{log}: {second.reason}")
+        assert "no permission" in read.reason
+        third = world.read(log)
+        assert (third.state, third.attempt, third.counts["events"]) == ("claimed", 1, 30)
+
+    def test_an_attempt_has_its_number_before_it_fails(self, world: World, tmp_path: Path) -> None:
+        """A reader that dies in between leaves a number unused, never one that is used twice."""
+        world.run(tmp_path / "nowhere.json", records=1)
+        outcome = world.read(tmp_path / "nowhere.json")
+        assert [event.attempt for event in world.stage_events(Failed)] == [outcome.attempt] == [2]
+
+    def test_told_to_stop_it_says_nothing_that_kafka_may_not_know(
+        self, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("producers.outlet.STOP_SECONDS", 0.0)
+        monkeypatch.setattr(world.publisher, "flush", lambda _seconds=None: False)
+        asked = iter([False])
+        [outcome] = world.run(tmp_path / "nowhere.json", stop=lambda: next(asked, True))
+        assert (outcome.state, world.stage_events(Failed)) == ("interrupted", [])
 
     def test_a_file_whose_name_is_no_text(self, world: World, tmp_path: Path) -> None:
         outcome = world.read(old(tmp_path / os.fsdecode(b"caf\xe9.json"), LOG))

@@ -111,7 +111,7 @@ def test_records_stay_within_their_bounds(
     sizes: list[int], most: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(windows, "RECORD_BYTES", 100)
-    group = (list(range(len(sizes))), [b"%d" % index * size for index, size in enumerate(sizes)])
+    group = (list(accumulate(sizes, initial=0))[:-1], [b"%d" % index * size for index, size in enumerate(sizes)])
     found = list(runs(Window({b"key": group}, [], len(sizes), 0), max_events=most))
     assert [len(run.events) for run in found] == expected
     assert [position for run in found for position in run.positions] == group[0]

@@ -1,0 +1,213 @@
+"""Write the pages of `docs/reference/` that code defines: the command line, the settings, the tables.
+
+Usage: python tools/reference_docs.py. A unit test compares the pages with what this writes.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from sqlalchemy.dialects import postgresql, sqlite
+from typer.core import TyperGroup
+
+from sinks import schema
+from tallystick import settings
+from tallystick.cli.main import app
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+
+_WRITTEN = "Written by `tools/reference_docs.py` from {origin}; a test keeps this page equal to it. Change that."
+
+_TABLES = {
+    "raw_events": "Every event, as it was read: one row for each distinct event.",
+    "dead_letter_events": "What could not be taken as an event. `resolved` is for people who look into it.",
+    "session_summaries": "One row a session: the newest state of `cowrie.sessions`. The columns from `vt_flagged` to"
+    " `enrichment_at` are for enrichment, and no sink writes them.",
+    "command_stats": "The distinct commands of each session.",
+    "login_attempts": "The distinct credentials of each session, with their outcome.",
+    "files": "The distinct files of each session. The columns from `vt_classification` on are for enrichment.",
+    "session_sources": "Which source holds events of which session.",
+    "sources": "One row a source, with the counts of its newest claim.",
+    "source_stages": "One row for each stage of a source, with the verdict in this database.",
+    "sink_offsets": "Where each sink goes on in each partition. Written in the transaction of the rows.",
+    "sink_counters": "What each sink has counted of each source in each partition. Written in the same transaction.",
+    "tallystick_meta": "One row: who this database is.",
+}
+"""What each table is for, in the order of the page."""
+
+_FACTORIES: dict[Any, str] = {
+    settings.default_home: "the user's data folder (on Linux `~/.local/share/tallystick`); for root"
+    " `/var/lib/tallystick`"
+}
+_RULES = {"gt": "above {}", "ge": "from {}", "le": "up to {}", "pattern": "matches `{}`"}
+
+
+def command_line() -> str:
+    """Return the page of all commands of `tally`."""
+    root = typer.main.get_command(app)
+    assert isinstance(root, TyperGroup)  # noqa: S101 - an application with several commands is one
+    blocks = ["# Command line", _WRITTEN.format(origin="the commands themselves"), root.help or ""]
+    blocks.append(
+        "`tally --version` prints the version. Every command takes `--help`. What the exit codes mean:"
+        " [exit codes](exit-codes.md)."
+    )
+    return _page([*blocks, *_commands(root, "tally")])
+
+
+def _commands(group: TyperGroup, name: str) -> Iterator[str]:
+    for word, command in group.commands.items():
+        full = f"{name} {word}"
+        if isinstance(command, TyperGroup):
+            yield from _commands(command, full)
+            continue
+        context = command.context_class(command, info_name=full)
+        yield f"## `{full}`"
+        yield f"```\n{' '.join([full, *command.collect_usage_pieces(context)])}\n```"
+        yield inspect.cleandoc(command.help or "")
+        records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
+        rows = [(f"`{found[0]}`".replace("|", r"\|"), re.sub(r" {2,}", " ", found[1])) for found in records if found]
+        if rows := [row for row in rows if row[0] != "`--help`"]:
+            yield _table(("argument or option", "what it does"), rows)
+
+
+def all_settings() -> str:
+    """Return the page of all settings."""
+    blocks = [
+        "# Settings",
+        _WRITTEN.format(origin="`tallystick/settings.py`"),
+        inspect.cleandoc(settings.__doc__ or ""),
+    ]
+    blocks.append(
+        "A setting that is an object, such as `kafka.client`, takes JSON in the environment:"
+        ' `TALLY_KAFKA__CLIENT=\'{"security.protocol": "SSL"}\'`. A name that is not on this page is an error.'
+    )
+    sections = {
+        name: field.annotation
+        for name, field in settings.Settings.model_fields.items()
+        if inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel)
+    }
+    blocks += ["## At the top level", _settings_table(settings.Settings, skip=sections)]
+    for name, model in sections.items():
+        blocks += [f"## `[{name}]`", inspect.cleandoc(model.__doc__ or ""), _settings_table(model, f"{name}.")]
+    blocks += ["## From the environment only", _ENVIRONMENT]
+    return _page(blocks)
+
+
+_ENVIRONMENT = """\
+| name | what it does |
+| --- | --- |
+| `TALLY_CONFIG` | the path of the configuration file |
+| `TALLY_JAVA` | the `java` to run the local Kafka with; version 17 or newer |
+| `TALLY_KAFKA_HEAP` | the heap of the local Kafka, as Java's `-Xmx` takes it; 512m |
+| `TALLY_PG_BIN` | the folder of the `initdb` and `postgres` to use for the local database |
+| `TALLY_PG_USER` | the account that runs the local database for root; `postgres`, else `nobody` |"""
+
+
+def _settings_table(model: type[BaseModel], prefix: str = "", skip: Iterable[str] = ()) -> str:
+    texts = _field_docs(model)
+    rows = [
+        (
+            f"`{prefix}{name}`",
+            f"`TALLY_{(prefix + name).replace('.', '__').upper()}`",
+            _default(field),
+            " ".join([texts.get(name, ""), *_bounds(field)]).strip(),
+        )
+        for name, field in model.model_fields.items()
+        if name not in set(skip)
+    ]
+    return _table(("name", "environment", "default", "what it is"), rows)
+
+
+def _field_docs(model: type[BaseModel]) -> dict[str, str]:
+    """Return the docstrings that stand below the fields of `model`, by name."""
+    [found] = ast.parse(inspect.getsource(model)).body
+    assert isinstance(found, ast.ClassDef)  # noqa: S101 - it is the source of a class
+    texts = {}
+    for field, after in zip(found.body, found.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
+            texts[field.target.id] = " ".join(str(ast.literal_eval(after.value)).split())
+    return texts
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return _FACTORIES[field.default_factory]
+    return "none" if field.default in (None, "", {}) else f"`{field.default}`"
+
+
+def _bounds(field: FieldInfo) -> Iterator[str]:
+    for rule in field.metadata:
+        for name, words in _RULES.items():
+            if (bound := getattr(rule, name, None)) is not None:
+                yield f"({words.format(str(bound).replace('|', chr(92) + '|'))})"
+
+
+def tables() -> str:
+    """Return the page of all tables."""
+    if unknown := set(schema.metadata.tables) ^ set(_TABLES):
+        raise LookupError(f"_TABLES and sinks/schema/ differ in {', '.join(sorted(unknown))}: correct _TABLES")
+    preface = (
+        "Types are PostgreSQL's; where SQLite's differs it stands after the slash. On SQLite a time is text in the form"
+        " `YYYY-MM-DDTHH:MM:SS.ffffffZ`, which sorts as time does, and a boolean is 0 or 1. Alembic's version table is"
+        " `tallystick_version`. `tally db check` compares a database with this page's origin."
+    )
+    blocks = ["# Database tables", _WRITTEN.format(origin="`sinks/schema/`"), preface]
+    for name, purpose in _TABLES.items():
+        table = schema.metadata.tables[name]
+        blocks += [f"## `{name}`", purpose, _table(("column", "type", "null", "what it holds"), map(_column, table.c))]
+        if keys := list(_keys(table)):
+            blocks.append("\n".join(keys))
+    return _page(blocks)
+
+
+def _column(column: "sa.Column[Any]") -> tuple[str, ...]:
+    types = dict.fromkeys(str(column.type.compile(make())) for make in (postgresql.dialect, sqlite.dialect))
+    return f"`{column.name}`", " / ".join(types), "yes" if column.nullable else "", column.comment or ""
+
+
+def _keys(table: sa.Table) -> Iterator[str]:
+    yield f"- primary key: {_names(table.primary_key.columns)}"
+    for constraint in sorted(table.constraints, key=lambda found: str(found.name)):
+        if isinstance(constraint, sa.UniqueConstraint):
+            yield f"- unique: {_names(constraint.columns)}"
+    for index in sorted(table.indexes, key=lambda found: str(found.name)):
+        kind = index.dialect_options["postgresql"]["using"]
+        yield f"- index: {_names(index.columns)}" + (f" ({kind} on PostgreSQL)" if kind else "")
+
+
+def _names(columns: "Iterable[sa.ColumnElement[Any]]") -> str:
+    return ", ".join(f"`{column.key}`" for column in columns)
+
+
+def _page(blocks: Iterable[str]) -> str:
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _table(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    cells = [names, ("---",) * len(names), *rows]
+    return "\n".join("|" + "|".join(f" {cell} " if cell else " " for cell in row) + "|" for row in cells)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "command-line.md": command_line,
+    "settings.md": all_settings,
+    "tables.md": tables,
+}
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, make in PAGES.items():
+        (FOLDER / name).write_text(make())
+
+
+if __name__ == "__main__":
+    main()
