@@ -82,7 +82,10 @@ class Outlet:
         for number, record in enumerate(records):
             if record.topic is not topic:
                 topic = record.topic
-                name, on_delivery = self._settings.kafka.topic(topic), window.delivered(self.ends.setdefault(topic.name, {}))
+                name, on_delivery = (
+                    self._settings.kafka.topic(topic),
+                    window.delivered(self.ends.setdefault(topic.name, {})),
+                )
             window.missing += 1
             self._publisher.send(
                 name, key=record.key, value=record.value, headers=record.headers, on_delivery=on_delivery

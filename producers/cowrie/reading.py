@@ -176,7 +176,7 @@ class Reading:
 
     def _records(self, window: Window) -> Iterator[Record]:
         source = self._at.source.encode()
-        low = min((positions[0] for positions, _ in window.groups.values()), default=0)
+        low = next((window.frame.positions[first] for first, *_ in window.groups.values()), 0)
         for run in runs(window, max_events=self._tools.settings.reader.max_events_per_record):
             value, headers = slices.encode(source, SCHEMA, low, run.positions, run.events)
             yield Record(EVENTS, run.key, value, headers)

@@ -17,17 +17,15 @@ TOO_LONG = "line is too long"
 _BATCH_LINES = 500
 """How many lines are read at once; where one of them is unusual, they are read one by one."""
 
-Place = tuple[str, str]
-"""Sensor and session."""
-
-Group = tuple[list[int], list[bytes]]
-"""Positions and lines of one session's events, ascending."""
-
 
 class Window(msgspec.Struct, frozen=True):
-    """What one window holds: events by record key, in order of first appearance, and dead letters by position."""
+    """What a frame holds: by record key the indices of its events among the lines of the frame, and dead letters.
 
-    groups: dict[bytes, Group]
+    Keys come in order of first appearance, indices ascend, and letters are ordered by position.
+    """
+
+    frame: Frame
+    groups: dict[bytes, list[int]]
     letters: list[DeadLetter]
     events: int
     blank: int
@@ -47,51 +45,46 @@ def sort_lines(frame: Frame, *, source: str, sensor: str, at: str, reason: str =
     `sensor` is that of events that name none. `reason`, where given, replaces why a line can't be read.
     """
     positions, lines = frame.positions, frame.lines
-    groups: defaultdict[Place, list[int]] = defaultdict(list)
-    bad: list[tuple[int, UnreadableLine]] = []
+    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    letters: list[DeadLetter] = []
+    blank = 0
     for start in range(0, len(lines), _BATCH_LINES):
         batch = lines[start : start + _BATCH_LINES]
-        places = read_places(batch, sensor)
-        placed = enumerate(places, start) if places is not None else _read_one_by_one(batch, start, sensor, bad)
-        for index, place in placed:
-            groups[place].append(index)
-    letters = [
-        _letter(source, piece, at, reason or error.reason, str(error) if reason else error.detail)
-        for index, error in bad
-        if lines[index].strip()
-        for piece in cut(positions[index], lines[index])
-    ]
-    blank = sum(not lines[index].strip() for index, _ in bad)
+        if (places := read_places(batch, sensor)) is not None:
+            for index, place in enumerate(places, start):
+                groups[place].append(index)
+            continue
+        for index, line in enumerate(batch, start):
+            if not line:
+                blank += 1
+                continue
+            try:
+                found = read_envelope(line, sensor)
+            except UnreadableLine as error:
+                if line.strip():
+                    why, detail = reason or error.reason, str(error) if reason else error.detail
+                    letters += [_letter(source, piece, at, why, detail) for piece in cut(positions[index], line)]
+                else:
+                    blank += 1
+            else:
+                groups[found.sensor, found.session].append(index)
     if frame.pieces:
         letters += [_letter(source, piece, at, TOO_LONG) for piece in frame.pieces]
         letters.sort(key=lambda letter: (letter.position, letter.piece))
     return Window(
-        {
-            session_key(*place): ([positions[index] for index in indices], [lines[index] for index in indices])
-            for place, indices in groups.items()
-        },
+        frame,
+        {session_key(*place): indices for place, indices in groups.items()},
         letters,
-        len(lines) - len(bad),
+        sum(map(len, groups.values())),
         blank,
     )
 
 
-def _read_one_by_one(
-    lines: list[bytes], start: int, sensor: str, bad: list[tuple[int, UnreadableLine]]
-) -> Iterator[tuple[int, Place]]:
-    """Yield the index, from `start` on, and the place of each event; add what is none to `bad`, with the reason."""
-    for index, line in enumerate(lines, start):
-        try:
-            found = read_envelope(line, sensor)
-        except UnreadableLine as error:
-            bad.append((index, error))
-        else:
-            yield index, (found.sensor, found.session)
-
-
 def runs(window: Window, *, max_events: int) -> Iterator[Run]:
     """Yield the window's events record by record: at most `max_events` and RECORD_BYTES each."""
-    for key, (positions, events) in window.groups.items():
+    all_positions, lines = window.frame.positions, window.frame.lines
+    for key, indices in window.groups.items():
+        positions, events = [all_positions[index] for index in indices], [lines[index] for index in indices]
         # The span of the run, cheap to tell, is no less than its bytes.
         span = positions[-1] - positions[0] + len(events[-1])
         if len(events) <= max_events and (span <= RECORD_BYTES or sum(map(len, events)) <= RECORD_BYTES):

@@ -2,9 +2,9 @@
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import sqlalchemy as sa
 import typer
@@ -90,7 +90,7 @@ def print_findings(settings: Settings) -> None:
     _print("Top credentials", ("user", "password", "times"), credentials)
 
 
-def _print(title: str, names: tuple[str, ...], rows: Sequence[sa.Row[Any]]) -> None:
+def _print(title: str, names: tuple[str, ...], rows: Iterable[Iterable[object]]) -> None:
     table = Table(title=title, box=None, pad_edge=False, title_justify="left")
     for name in names:
         table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=72)

@@ -81,7 +81,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Unchecked(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """An envelope whose bounds nobody has checked yet. Fields come as Cowrie writes them: then they are found faster."""
+    """An envelope whose bounds nobody has checked yet; in the order in which Cowrie writes, which is found faster."""
 
     session: str = ""
     eventid: str

@@ -25,7 +25,7 @@ class Publisher:
     """
 
     def __init__(self, settings: Settings, *, client_id: str, linger_ms: int = 20) -> None:
-        self._refused: KafkaError | None = None
+        self._refused: list[KafkaError] = []
         self._told: Delivered | None = None
         self._report = self._report_to(None)
         self._producer = Producer(
@@ -62,7 +62,7 @@ class Publisher:
         """
         if on_delivery is not self._told:  # the same for many records in a row
             self._told, self._report = on_delivery, self._report_to(on_delivery)
-        if self._refused is not None:
+        if self._refused:
             self._raise_if_refused()
         where = -1 if partition is None else partition
         while True:
@@ -93,14 +93,16 @@ class Publisher:
         return len(self._producer)
 
     def _report_to(self, on_delivery: Delivered | None) -> Callable[[KafkaError | None, Message], None]:
+        refused = self._refused
+
         def report(error: KafkaError | None, message: Message) -> None:
             if error is not None:
-                self._refused = self._refused or error
+                refused.append(error)
             elif on_delivery is not None:
                 on_delivery(message.partition() or 0, message.offset() or 0)
 
         return report
 
     def _raise_if_refused(self) -> None:
-        if self._refused is not None:
-            raise ServiceError(f"Kafka refused a record: {self._refused.str()}")
+        if self._refused:
+            raise ServiceError(f"Kafka refused a record: {self._refused[0].str()}")

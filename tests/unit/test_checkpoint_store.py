@@ -7,6 +7,7 @@ import faust
 import msgspec
 import pytest
 from faust.events import Event
+from faust.types import EventT
 from faust.types.tuples import Message
 from rocksdict import Rdict
 
@@ -36,12 +37,12 @@ def state(revision: int) -> bytes:
     return msgspec.json.encode({"revision": revision})
 
 
-def record(key: bytes, value: bytes | None, *, offset: int, partition: int = 0, topic: str = TOPIC) -> Event[bytes]:
+def record(key: bytes, value: bytes | None, *, offset: int, partition: int = 0, topic: str = TOPIC) -> EventT[bytes]:
     message = Message(topic, partition, offset, 0.0, 0, {}, key, value, None)
     return Event(faust.App("tests", broker="kafka://127.0.0.1:1"), key, value, {}, message)
 
 
-def recover(store: CheckpointStore, *events: Event[bytes]) -> None:
+def recover(store: CheckpointStore, *events: EventT[bytes]) -> None:
     store.apply_changelog_batch(events, to_key=lambda key: key, to_value=lambda value: value)
 
 

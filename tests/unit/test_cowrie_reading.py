@@ -394,6 +394,7 @@ class TestADamagedFile:
         outcome = world.read(log)
         assert outcome.state == "failed"
         assert "ends early" in outcome.reason
+        assert outcome.claimed
         assert 1_000 < outcome.counts["events"] < 9_000
         lines = NOISE.split(b"\n")
         assert sorted(sent(world)) == sorted(lines[: outcome.counts["events"]])
@@ -461,6 +462,7 @@ class TestADamagedFile:
             first = world.read(log)
         assert (first.state, first.attempt) == ("failed", 1)
         assert "I/O error" in world.stage_events(Failed)[0].reason
+        assert not first.claimed
         assert 0 < first.counts["events"] < 30
         second = world.read(log)
         assert (second.state, second.attempt, second.counts["events"]) == ("claimed", 2, 30)

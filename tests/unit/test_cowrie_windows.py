@@ -1,12 +1,13 @@
 """The lines of a window: events by session, dead letters, blank lines, and records within their bounds."""
 
 import json
+from itertools import accumulate
 
 import pytest
 
 from producers.cowrie import windows
 from producers.cowrie.lines import Frame, Framer, cut
-from producers.cowrie.windows import Window, runs, sort_lines
+from producers.cowrie.windows import Run, Window, runs, sort_lines
 from tallystick.contracts.cowrie import session_key
 
 AT = "2026-11-23T03:43:43.270739Z"
@@ -23,11 +24,15 @@ def window(*found: bytes, reason: str = "") -> Window:
 
 def test_events_are_grouped_by_session_in_order_of_first_appearance() -> None:
     found = [event("b"), event("a"), event("b", n=1), event("c"), event("a", n=2)]
-    groups = window(*found).groups
-    assert list(groups) == [session_key("vm", name) for name in "bac"]
-    assert [lines for _, lines in groups.values()] == [[found[0], found[2]], [found[1], found[4]], [found[3]]]
+    records = list(runs(window(*found), max_events=100))
+    assert [run.key for run in records] == [session_key("vm", name) for name in "bac"]
+    assert [run.events for run in records] == [[found[0], found[2]], [found[1], found[4]], [found[3]]]
     positions = [sum(len(line) + 1 for line in found[:index]) for index in range(5)]
-    assert groups[session_key("vm", "b")][0] == [positions[0], positions[2]]
+    assert [run.positions for run in records] == [
+        [positions[0], positions[2]],
+        [positions[1], positions[4]],
+        positions[3:4],
+    ]
 
 
 KEYS = [
@@ -46,7 +51,7 @@ KEYS = [
 @pytest.mark.parametrize(("line", "place"), KEYS)
 def test_a_valid_event_is_kept_byte_for_byte_under_its_key(line: bytes, place: tuple[str, str]) -> None:
     found = window(line)
-    assert found.groups == {session_key(*place): ([0], [line])}
+    assert list(runs(found, max_events=100)) == [Run(session_key(*place), [0], [line])]
     assert (found.letters, found.events, found.blank) == ([], 1, 0)
 
 
@@ -111,9 +116,11 @@ def test_records_stay_within_their_bounds(
     sizes: list[int], most: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(windows, "RECORD_BYTES", 100)
-    group = (list(accumulate(sizes, initial=0))[:-1], [b"%d" % index * size for index, size in enumerate(sizes)])
-    found = list(runs(Window({b"key": group}, [], len(sizes), 0), max_events=most))
+    lines = [b"%d" % index * size for index, size in enumerate(sizes)]
+    *positions, end = accumulate(sizes, initial=0)
+    frame = Frame(positions, lines, [], end)
+    found = list(runs(Window(frame, {b"key": list(range(len(sizes)))}, [], len(sizes), 0), max_events=most))
     assert [len(run.events) for run in found] == expected
-    assert [position for run in found for position in run.positions] == group[0]
-    assert [line for run in found for line in run.events] == group[1]
+    assert [position for run in found for position in run.positions] == positions
+    assert [line for run in found for line in run.events] == lines
     assert {run.key for run in found} == {b"key"}
