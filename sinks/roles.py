@@ -1,6 +1,5 @@
 """What a process does that runs sinks, or the verifier."""
 
-import gc
 import threading
 from collections.abc import Callable, Sequence
 
@@ -46,10 +45,6 @@ def run_sinks(settings: Settings, names: Sequence[str], stop: Callable[[], bool]
     When one of them fails all are stopped, and its error is raised: none ever ends in silence.
     Raises ConfigurationError where the database is not at the revision that this code needs.
     """
-    # A batch is hundreds of thousands of objects, none of them in a cycle: the collector, which looks at them again for
-    # every 700 new ones, would cost as much as their decoding.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     failures: list[BaseException] = []
 
     def ended() -> bool:

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from tallystick.contracts.cowrie import EVENTS
-from tallystick.database.engine import make_engine
 from tallystick.kafka.consuming import read_whole
 from tallystick.settings import DatabaseSettings, Settings
 from tests.dumps import dump
 from tests.loads import STAGES, SUCCEEDED, Loaded, ask, letters, load, old, shares, stored, verdicts
 from tests.plugins.services import apart
+from tests.sinks import ready
 from tests.support import SAMPLE, tally, tally_json
 
 GROWING = "growing"
@@ -250,8 +250,7 @@ DROP_ROWS = {
 
 def drop_rows_silently(settings: Settings) -> None:
     """Make the database drop rows of the session `hurt` without a word."""
-    assert tally(settings, "db", "upgrade").returncode == 0
-    engine = make_engine(settings)
+    engine = ready(settings)
     with engine.begin() as connection:
         for statement in DROP_ROWS[engine.dialect.name]:
             connection.exec_driver_sql(statement)
@@ -259,8 +258,9 @@ def drop_rows_silently(settings: Settings) -> None:
 
 
 def test_rows_that_a_database_drops_silently_are_a_mismatch_and_a_failure_shows_though_another_file_made_up_for_it(
-    place: Settings, tmp_path: Path
+    place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TALLY_VERIFIER__SETTLE_SECONDS", "0.5")
     folder = tmp_path / "logs"
     folder.mkdir()
     lines = [event(number, session="hurt") for number in range(100)]

@@ -92,6 +92,36 @@ def test_a_line_that_is_no_event_says_why(line: bytes, reason: str) -> None:
     assert caught.value.reason == reason
 
 
+ODD_TIMES = [
+    pytest.param(USUAL.replace(AT.encode(), stamp) + b"}", id=f"the time {stamp.decode()}")
+    for stamp in (b"2026-11-23T03:43:43Z", b"2026-02-30T00:00:00.000000Z", rb"%b\n%b" % (AT.encode(), AT.encode()))
+]
+LONGEST = [
+    pytest.param(
+        json.dumps(json.loads(USUAL + b"}") | {name: "x" * length}).encode(), id=f"{length} characters of {name}"
+    )
+    for name, length in (("eventid", 255), ("sensor", 255), ("sensor", 256), ("session", 64))
+]
+
+
+@pytest.mark.parametrize(
+    "line", [*READABLE, *ODD_TIMES, *LONGEST, *(pytest.param(p.values[0], id=p.id) for p in UNREADABLE)]
+)
+def test_many_lines_read_at_once_are_read_as_each_of_them_alone(line: bytes) -> None:
+    others = [USUAL + b"}", USUAL.replace(b'"sensor":"vm",', b"") + b"}"]
+    found = cowrie.read_places([*others, line], "configured")
+    if found is not None:
+        alone = [cowrie.read_envelope(each, "configured") for each in (*others, line)]
+        assert found == [(envelope.sensor, envelope.session) for envelope in alone]
+
+
+def test_many_usual_lines_are_read_at_once() -> None:
+    lines = [USUAL.replace(b"71865c8a47d4", b"%012x" % number) + b"}" for number in range(3)]
+    assert cowrie.read_places(lines) == [("vm", f"{number:012x}") for number in range(3)]
+    assert cowrie.read_places([USUAL.replace(b'"vm"', b'""') + b"}"], "configured") == [("configured", "71865c8a47d4")]
+    assert cowrie.read_places([]) == []
+
+
 def test_all_fields_are_read_however_odd_they_are() -> None:
     fields = cowrie.parse_tolerantly(b'{"a":"\xff","b":NaN,"c":"\\ud800"}')
     assert fields["a"] == "\udcff"

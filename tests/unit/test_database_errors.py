@@ -7,7 +7,8 @@ import pytest
 from psycopg import errors
 from sqlalchemy.exc import DBAPIError
 
-from tallystick.database.errors import is_bad_data, is_transient
+from tallystick.database.errors import is_bad_data, is_transient, told_plainly
+from tallystick.errors import ServiceError
 
 
 def sqlite(kind: type[sqlite3.Error], code: int) -> sqlite3.Error:
@@ -42,3 +43,16 @@ def sqlite(kind: type[sqlite3.Error], code: int) -> sqlite3.Error:
 def test_errors(error: Exception, verdict: str, *, wrapped: bool) -> None:
     seen = DBAPIError("statement", {}, error) if wrapped else error
     assert (is_transient(seen), is_bad_data(seen)) == (verdict == "passes", verdict == "data")
+
+
+def test_a_command_tells_plainly_what_the_database_refuses() -> None:
+    with (
+        pytest.raises(ServiceError, match=r"^the database can't be used: not here, try elsewhere; check"),
+        told_plainly(),
+    ):
+        raise DBAPIError("statement", {}, psycopg.OperationalError("not here,\n\ttry elsewhere"))
+
+
+def test_a_command_lets_its_own_mistakes_pass() -> None:
+    with pytest.raises(KeyError), told_plainly():
+        raise KeyError

@@ -58,6 +58,24 @@ def test_what_is_no_time_is_refused(value: object) -> None:
         timestamps.canonical(value)
 
 
+AT = "2026-11-23T03:43:43.270739Z"
+SEVERAL = [
+    pytest.param([], True, id="none"),
+    pytest.param([AT, "2028-01-31T23:59:59.999999Z", "0001-12-30T00:00:00.000000Z"], True, id="all are"),
+    pytest.param([AT, "2026-11-23T03:43:43Z"], False, id="one is a time, but not in this form"),
+    pytest.param([AT, "2026-11-31T00:00:00.000000Z"], False, id="one is a day that is none"),
+    pytest.param([f"{AT}\n{AT}"], False, id="two in one text"),
+    pytest.param([AT[:10], AT[10:]], False, id="one in two texts"),
+    pytest.param([f"{AT}\n{AT[:10]}", AT[11:]], False, id="two in two texts that are parted elsewhere"),
+    pytest.param([""], False, id="an empty text"),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), SEVERAL)
+def test_several_are_canonical_where_each_of_them_is(values: list[str], expected: bool) -> None:
+    assert timestamps.are_canonical(values) is expected
+
+
 def test_seconds_between_two_times() -> None:
     assert timestamps.seconds_between("2026-11-23T23:59:59.500000Z", "2026-11-24T00:00:01.000000Z") == 1.5
 
