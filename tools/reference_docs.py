@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 
 from sinks import schema
 from tallystick import settings
-from tallystick.cli.main import app
+from tallystick.cli.main import make_app
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -52,7 +52,7 @@ _RULES = {"gt": "above {}", "ge": "from {}", "le": "up to {}", "pattern": "match
 
 def command_line() -> str:
     """Return the page of all commands of `tally`."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(make_app([]))
     assert isinstance(root, TyperGroup)  # noqa: S101 - an application with several commands is one
     blocks = ["# Command line", _WRITTEN.format(origin="the commands themselves"), root.help or ""]
     blocks.append(

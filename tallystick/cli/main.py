@@ -1,20 +1,45 @@
-"""The entry point of `tally`: all command groups."""
+"""The entry point of `tally`: all command groups, each imported only when it is asked for."""
+
+import sys
+from importlib import import_module
 
 import typer
 
 from tallystick import __version__
-from tallystick.cli import db, demo, entry, generate, load, run, sources, stack, topics
+from tallystick.cli import entry
 
-app = typer.Typer(
-    name="tally",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Ingest honeypot logs through Kafka, and call nothing done until claim and observation tally.",
-)
+COMMANDS = {
+    "load": "load",
+    "sources": "sources",
+    "demo": "demo",
+    "up": "stack",
+    "down": "stack",
+    "status": "stack",
+    "doctor": "stack",
+    "run": "run",
+    "topics": "topics",
+    "db": "db",
+    "generate": "generate",
+}
+"""Each command and the module of this package that registers it."""
 
 
-@app.callback(invoke_without_command=True)
+def make_app(arguments: list[str]) -> typer.Typer:
+    """Return the command line for `arguments`: with the group of the command that they begin with, else with all."""
+    app = typer.Typer(
+        name="tally",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Ingest honeypot logs through Kafka, and call nothing done until claim and observation tally.",
+    )
+    app.callback(invoke_without_command=True)(options)
+    asked = COMMANDS.get(arguments[0]) if arguments else None
+    for module in dict.fromkeys([asked] if asked else COMMANDS.values()):
+        import_module(f"tallystick.cli.{module}").register(app)
+    return app
+
+
 def options(*, version: bool = typer.Option(default=False, is_eager=True, help="Print the version.")) -> None:
     """Take the options that stand before a command."""
     if version:
@@ -22,13 +47,9 @@ def options(*, version: bool = typer.Option(default=False, is_eager=True, help="
         raise typer.Exit
 
 
-for group in (load, sources, demo, stack, run, topics, db, generate):
-    group.register(app)
-
-
 def main() -> None:
     """Run the command line."""
-    entry.run(app)
+    entry.run(make_app(sys.argv[1:]))
 
 
 if __name__ == "__main__":
