@@ -50,6 +50,10 @@ class Send(msgspec.Struct, frozen=True):
     value: bytes
 
 
+Place = tuple[int, bytes]
+"""Where a state lives: partition and key."""
+
+
 class KeyFold(Protocol):
     """The fold of one key within one checkpoint."""
 
@@ -113,9 +117,10 @@ class CheckpointedTable(faust.Table[bytes, bytes]):
 
 
 class Checkpointer:
-    """Works through a stream in checkpoints, one after the other, while the next one's records already come in.
+    """Works through a stream in checkpoints.
 
-    `arrive` takes records and waits while two checkpoints' worth of them is pending; `work` makes the checkpoints.
+    While one checkpoint waits for Kafka (steps 3 to 6), the next one is already folded (1 and 2), from the states that
+    the first has written but not stored yet; never more than these two. They end in the order in which they began.
     """
 
     def __init__(
@@ -131,6 +136,7 @@ class Checkpointer:
         self._publisher, self._settings = publisher, settings
         self._pending: list[EventT[bytes]] = []
         self._some, self._full, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._unstored: dict[Place, bytes] = {}
 
     async def run(self, stream: Stream[bytes]) -> None:
         """Work until the worker stops. Crashes the worker on whatever goes wrong."""
@@ -152,12 +158,15 @@ class Checkpointer:
                 await self._room.wait()
 
     async def _work(self) -> None:
+        sealing: asyncio.Task[None] | None = None
         try:
             while True:
                 batch = await self._next_batch()
-                await self._checkpoint(batch)
-                for event in batch:
-                    event.ack()
+                records = [_record(event) for event in batch]
+                written = self._fold(records)
+                if sealing is not None:
+                    await sealing
+                sealing = asyncio.create_task(self._seal(batch, records, written))
         except Exception as error:
             await self._app.crash(error)
             raise
@@ -177,31 +186,50 @@ class Checkpointer:
         # What came before a rebalance belongs to whoever holds the partition now, and will be delivered again.
         return [event for event in taken if event.message.generation_id == self._app.consumer_generation_id]
 
-    async def _checkpoint(self, batch: Sequence[EventT[bytes]]) -> None:
-        records = [_record(event) for event in batch]
-        folds: dict[tuple[int, bytes], KeyFold] = {}
+    def _fold(self, records: Sequence[Record]) -> list[Written]:
+        """Fold, and send each touched state; return the list that fills with what Kafka acknowledges."""
+        folds: dict[Place, KeyFold] = {}
         for record in records:
             place = record.partition, record.key
             fold = folds.get(place)
             if fold is None:
-                fold = folds[place] = self._aggregate.open(record.key, self._table.states.read(*place))
+                state = self._unstored.get(place) or self._table.states.read(*place)
+                fold = folds[place] = self._aggregate.open(record.key, state)
             fold.add(record)
         written: list[Written] = []
-        for (partition, key), fold in folds.items():
+        for place, fold in folds.items():
             if (value := fold.state()) is not None:
-                self._write(partition, key, value, written)
+                self._unstored[place] = value
+                self._write(place, value, written)
             self._send_all(fold.follows())
-        await self._flush()
-        self._table.states.commit(written)
-        if said := self._aggregate.sealed(records, written):
-            self._send_all(said)
-            await self._flush()
+        return written
 
-    def _write(self, partition: int, key: bytes, value: bytes, written: list[Written]) -> None:
+    def _write(self, place: Place, value: bytes, written: list[Written]) -> None:
+        partition, key = place
+
         def delivered(_: int, offset: int) -> None:
             written.append(Written(key, value, partition, offset))
 
         self._publisher.send(self._table.name, key=key, value=value, partition=partition, on_delivery=delivered)
+
+    async def _seal(
+        self, batch: Sequence[EventT[bytes]], records: Sequence[Record], written: Sequence[Written]
+    ) -> None:
+        try:
+            await self._flush()
+            self._table.states.commit(written)
+            for state in written:
+                place = state.partition, state.key
+                if self._unstored.get(place) is state.value:
+                    del self._unstored[place]
+            if said := self._aggregate.sealed(records, written):
+                self._send_all(said)
+                await self._flush()
+            for event in batch:
+                event.ack()
+        except Exception as error:
+            await self._app.crash(error)
+            raise
 
     def _send_all(self, sends: Sequence[Send]) -> None:
         for send in sends:

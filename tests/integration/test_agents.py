@@ -10,7 +10,7 @@ import msgspec
 
 from producers.cowrie.generator import Plan, lines
 from tallystick.contracts import cowrie, slices, stages, topics
-from tallystick.contracts.stages import Claimed, Started
+from tallystick.contracts.stages import Claimed, Passed, Started
 from tallystick.kafka.consuming import read_whole
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
@@ -80,7 +80,9 @@ def observed_ends(settings: Settings, source: str) -> bool:
     shared = state.projections.get("")
     seen = shared.observations.get("sessions") if shared else None
     ends = state.claims["read"].ends[cowrie.EVENTS.name] if "read" in state.claims else None
-    return bool(seen and ends) and all(seen.partitions[p].offset >= end for p, end in (ends or {}).items() if seen)
+    if seen is None or ends is None:
+        return False
+    return all(seen.partitions.get(partition, Passed(0)).offset >= end for partition, end in ends.items())
 
 
 def test_a_worker_that_is_killed_again_and_again_counts_every_event_once(kafka_settings: Settings) -> None:
