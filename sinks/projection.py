@@ -1,4 +1,4 @@
-"""The name of a database in stage events: made once, when its tables are."""
+"""Which database this is, and of which log it is a projection."""
 
 import secrets
 
@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from sinks.schema import meta
 from tallystick.database.engine import snapshot
 from tallystick.errors import ConfigurationError
+from tallystick.kafka.topics import cluster_id
+from tallystick.settings import Settings
 
 
 def projection_id(engine: sa.Engine) -> str:
@@ -16,6 +18,25 @@ def projection_id(engine: sa.Engine) -> str:
     if found is None:
         raise ConfigurationError("the database has no name yet: run `tally db upgrade`")
     return str(found)
+
+
+def bind_to_log(engine: sa.Engine, settings: Settings) -> str:
+    """Make the database a projection of the configured Kafka, if it is of none yet, and return the cluster's id.
+
+    Offsets, counters and verdicts of one log say nothing of another: with them, a load could end in the success of an
+    earlier one. Raises ConfigurationError where the database belongs to another cluster or to other topics.
+    """
+    cluster = cluster_id(settings)
+    log = f"{cluster}/{settings.kafka.topic_prefix}"
+    with engine.begin() as connection:
+        connection.execute(meta.update().where(meta.c.log.is_(None)).values(log=log))
+        bound = connection.scalar(sa.select(meta.c.log))
+    if bound != log:
+        raise ConfigurationError(
+            f"this database is filled from Kafka cluster and topic prefix {bound!r}, but {log!r} is configured;"
+            " use another database or database.schema_name for it, or the Kafka that this one was filled from"
+        )
+    return cluster
 
 
 def name_projection(connection: sa.Connection) -> None:

@@ -9,7 +9,7 @@ from sinks import migrate
 from sinks.announcing import Announcer
 from sinks.dead_letters import DeadLetters
 from sinks.loop import Place, SinkLoop
-from sinks.projection import projection_id
+from sinks.projection import bind_to_log, projection_id
 from sinks.raw_events import RawEvents
 from sinks.sessions import Sessions
 from sinks.sink import AnySink
@@ -20,7 +20,6 @@ from tallystick.database.engine import make_engine
 from tallystick.database.errors import is_transient
 from tallystick.kafka.consuming import make_consumer
 from tallystick.kafka.publisher import Publisher
-from tallystick.kafka.topics import cluster_id
 from tallystick.logs import get_logger
 from tallystick.retry import retry
 from tallystick.settings import Settings
@@ -106,11 +105,11 @@ def run_verifier(settings: Settings, stop: Callable[[], bool]) -> None:
 def find_place(settings: Settings, engine: sa.Engine, stop: Callable[[], bool]) -> Place:
     """Return the names of the cluster and the database. Waits for a database that is starting.
 
-    Raises ConfigurationError where the database is not at the revision that this code needs.
+    Raises ConfigurationError where the database is not at the revision that this code needs, or is of another log.
     """
 
     def look() -> Place:
         migrate.require_head(engine)
-        return Place(cluster=cluster_id(settings), projection=projection_id(engine))
+        return Place(cluster=bind_to_log(engine, settings), projection=projection_id(engine))
 
     return retry(look, what="find the database", on=is_transient, give_up_after=_START_SECONDS, stop=stop)

