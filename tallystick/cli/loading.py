@@ -40,6 +40,8 @@ MEND_SECONDS = 5.0
 WARN_SECONDS = 30.0
 SINK_PROCESSES = (("raw_events",), ("session_summaries", "sources", "dead_letters"))
 """Which sinks share a process: rows are most of the work, the others are threads of one."""
+YIELDS = {"reader": 10, "sinks-raw_events": 10}
+"""Who steps back where processors are short: sessions take longest, so they may not wait for the rows."""
 
 
 class LoadResult(msgspec.Struct):
@@ -121,11 +123,15 @@ class Load:
         }
         command = (sys.executable, "-m", "tallystick.cli.run")
         sensor = ("--sensor", self._sensor) if self._sensor else ()
+        commands = {
+            "agents": ("agents",),
+            **{f"sinks-{'-'.join(names)}": ("sinks", *names) for names in SINK_PROCESSES},
+            "verifier": ("verifier",),
+            "reader": ("reader", *sensor, "--", *self._paths),
+        }
         return [
-            RoleSpec("agents", (*command, "agents"), env=env),
-            *(RoleSpec(f"sinks-{'-'.join(names)}", (*command, "sinks", *names), env=env) for names in SINK_PROCESSES),
-            RoleSpec("verifier", (*command, "verifier"), env=env),
-            RoleSpec("reader", (*command, "reader", *sensor, "--", *self._paths), one_shot=True, env=env),
+            RoleSpec(name, (*command, *rest), one_shot=name == "reader", env=env, yields=YIELDS.get(name, 0))
+            for name, rest in commands.items()
         ]
 
     def _on_line(self, role: str, line: str) -> None:

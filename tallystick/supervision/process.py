@@ -88,6 +88,9 @@ class Process:
         except OSError as error:
             raise ServiceError(f"role {spec.name} can't be started: {error}; see {self._log}") from error
         self.pid = self._popen.pid
+        if spec.yields:
+            with contextlib.suppress(ProcessLookupError):  # it has ended already, which is told as any end is
+                os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0) + spec.yields)
         self._started = time.monotonic()
         assert self._popen.stdout is not None  # noqa: S101  (a pipe was asked for)
         self._reader = threading.Thread(

@@ -19,7 +19,8 @@ class RoleSpec(msgspec.Struct, frozen=True):
     """One role: what to run, and how often it may be restarted in a row.
 
     A `one_shot` is done once it returns with exit code 0; any other role has to run until it is stopped, and is
-    restarted whatever its exit code. `env` is added to the environment of the supervisor.
+    restarted whatever its exit code. `env` is added to the environment of the supervisor. `yields` is added to its
+    niceness (0 to 19): how far the role steps back where processors are short.
     """
 
     name: str
@@ -27,6 +28,7 @@ class RoleSpec(msgspec.Struct, frozen=True):
     one_shot: bool = False
     max_restarts: int = 5
     env: dict[str, str] = {}
+    yields: int = 0
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from tallystick.cli.loading import YIELDS
 from tallystick.settings import Settings
 from tests.support import ROLE, environment
 
@@ -46,6 +47,7 @@ class Roles:
                 [*ROLE, *arguments], env=environment(self._settings), stdout=subprocess.DEVNULL, stderr=log
             )
         self._started[name] = process
+        process.nice(YIELDS.get("-".join(arguments) if arguments[0] == "sinks" else arguments[0], 0))
         self.watch(name, psutil.Process(process.pid))
         return process
 

@@ -306,3 +306,14 @@ def test_a_role_sees_the_environment_and_its_own_additions(stage: Stage, monkeyp
     stage.supervisor.start(role(script, one_shot=True, env={"ADDED": "two"}))
     stage.until(lambda: bool(stage.exits))
     assert stage.lines == [("role", "one two")]
+
+
+def test_a_role_that_yields_runs_at_a_lower_priority(stage: Stage) -> None:
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    waits = (
+        f"import os\nwhile os.getpriority(os.PRIO_PROCESS, 0) == {mine}: pass\n"
+        "print(os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    stage.supervisor.start(role(waits, one_shot=True, yields=5))
+    stage.until(lambda: bool(stage.exits))
+    assert stage.lines == [("role", str(mine + 5))]
