@@ -37,9 +37,19 @@ def make_consumer(settings: Settings, *, client_id: str, group: str, member: str
             "session.timeout.ms": 10_000,
             "heartbeat.interval.ms": 2_000,
             "max.poll.interval.ms": 600_000,
+            "error_cb": _raise_if_fatal,
         },
         logger=_quiet,
     )
+
+
+def _raise_if_fatal(error: KafkaError) -> None:
+    """End a consumer that librdkafka has given up on; it would go on polling and get nothing for ever.
+
+    So it is where a static member has been fenced, which a broker that was killed may do to its own members.
+    """
+    if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - its public name for this error
+        raise ServiceError(f"Kafka has shut this consumer out: {error.str()}; its process must be started again")
 
 
 def records(consumer: Consumer, *, most: int, seconds: float) -> list[Message]:

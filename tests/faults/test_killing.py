@@ -51,7 +51,7 @@ def undisturbed(servers: Settings, log: Path, tmp_path_factory: pytest.TempPathF
 def load(settings: Settings, log: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*TALLY, "load", str(log)],
-        env={**environment(settings), "TALLY_READER__WINDOW_BYTES": "262144"},
+        env={**environment(settings), "TALLY_READER__WINDOW_BYTES": "16384"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
