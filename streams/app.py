@@ -4,6 +4,7 @@ Why each setting is as it is stands in docs/explanation/faust.md; in short: at l
 a crash instead of a skip, topics made by `tally topics create` and never by Faust.
 """
 
+import asyncio
 import platform
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,16 +17,20 @@ from mode import ServiceT
 from mode.supervisors import CrashingSupervisor
 
 from streams.checkpointing import Aggregate, CheckpointedTable, Checkpointer
+from streams.liveness import STALL_SECONDS, GroupLag, StallWatch
 from streams.sessions.agent import SessionsAggregate
 from streams.stages.agent import SILENCE_CHECK_SECONDS, SilenceWatch, StagesAggregate
 from streams.store import open_slot
 from streams.transport import Transport
 from tallystick.contracts import cowrie, stages, topics
 from tallystick.contracts.topics import MAX_RECORD_BYTES, Topic
+from tallystick.errors import ServiceError
 from tallystick.kafka.publisher import Publisher
 from tallystick.kafka.topics import cluster_id
 from tallystick.settings import Settings
 
+GROUP = "agents"
+STALL_CHECK_SECONDS = 5.0
 LINGER_MS = 5
 """How long the agents' producer waits for more records: short, since every checkpoint waits for its flush."""
 
@@ -51,7 +56,7 @@ def make_app(settings: Settings) -> faust.App:
         cache_bytes=settings.agents.cache_bytes,
     )
     app = _App(
-        settings.kafka.group("agents"),
+        settings.kafka.group(GROUP),
         broker=f"kafka://{(settings.kafka.bootstrap_servers or '').replace(',', ';kafka://')}",
         store="memory://",
         datadir=str(settings.home / "state" / "faust"),
@@ -102,14 +107,21 @@ def make_app(settings: Settings) -> faust.App:
     watch = SilenceWatch()
     add("sessions", source=cowrie.EVENTS, changelog=cowrie.SESSIONS, aggregate=SessionsAggregate())
     table = add("stages", source=topics.STAGES, changelog=topics.SOURCE_STAGES, aggregate=StagesAggregate(watch))
+    _report_silent_workers(app, watch, table=table, publisher=publisher, settings=settings)
+    _end_if_stalled(app, StallWatch(GroupLag(settings, GROUP, (cowrie.EVENTS, topics.STAGES))))
+    return app
 
+
+def _report_silent_workers(
+    app: faust.App, watch: SilenceWatch, *, table: CheckpointedTable, publisher: Publisher, settings: Settings
+) -> None:
     async def note_all_sources() -> None:
         changelog = table.changelog_topic_name
         held = [tp.partition for tp in app.consumer.assignment() if tp.topic == changelog]
         for _, value in table.states.states(held):
             watch.note(stages.decode_state(value))
 
-    async def report_silent_workers() -> None:
+    async def report() -> None:
         if app.rebalancing or app.in_recovery:
             return
         for failure in watch.failures():
@@ -118,5 +130,14 @@ def make_app(settings: Settings) -> faust.App:
             )
 
     table.on_recover(note_all_sources)
-    app.timer(SILENCE_CHECK_SECONDS)(report_silent_workers)
-    return app
+    app.timer(SILENCE_CHECK_SECONDS)(report)
+
+
+def _end_if_stalled(app: faust.App, watch: StallWatch) -> None:
+    async def look() -> None:
+        if app.rebalancing or app.in_recovery:
+            watch.forget()
+        elif stalled := await asyncio.get_running_loop().run_in_executor(None, watch.stalled):
+            await app.crash(ServiceError(f"no progress for {STALL_SECONDS:.0f} s though there is work in {stalled}"))
+
+    app.timer(STALL_CHECK_SECONDS)(look)
