@@ -133,6 +133,7 @@ def pids(settings: Settings, name: str) -> list[int]:
     return [service.pid for service in stack.status(settings) if service.name == name and service.pid]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("victims", [pytest.param(("kafka",), id="broker"), pytest.param(("database",), id="postgres")])
 def test_a_server_that_is_killed_comes_back_with_everything(
     victims: tuple[str, ...], own_stack: Settings, log: Path, undisturbed: dict[str, list[str]]
@@ -143,7 +144,7 @@ def test_a_server_that_is_killed_comes_back_with_everything(
     for victim in victims:
         for pid in pids(own_stack, victim):
             kill_all(pid)
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=420)
     assert process.returncode == 0, output
     again = tally(own_stack, "load", str(log))
     assert again.returncode == 0, again.stdout + again.stderr
