@@ -6,7 +6,6 @@ import orjson
 import typer
 from rich.console import Console
 
-
 PIPE_WIDTH = 1_000
 """Columns in a pipe: a line of a table stays one line, whatever a file is called."""
 
