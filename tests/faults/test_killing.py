@@ -146,7 +146,7 @@ def test_a_server_that_is_killed_comes_back_with_everything(
             kill_all(pid)
     output, _ = process.communicate(timeout=420)
     assert process.returncode == 0, output
-    again = tally(own_stack, "load", str(log))
+    again = tally(own_stack, "load", str(log), seconds=300)
     assert again.returncode == 0, again.stdout + again.stderr
     assert dump(stack.resolve(own_stack)) == undisturbed
 
