@@ -5,9 +5,7 @@ a crash instead of a skip, topics made by `tally topics create` and never by Fau
 """
 
 import asyncio
-import platform
 from collections.abc import Iterable
-from pathlib import Path
 from typing import cast
 
 import faust
@@ -76,7 +74,6 @@ def make_app(settings: Settings) -> faust.App:
         stream_buffer_maxsize=2_048,
         stream_wait_empty=True,
         consumer_auto_offset_reset="earliest",
-        consumer_group_instance_id=f"{platform.node()}-{Path(database.path()).name}",
         consumer_max_fetch_size=4 * 1024 * 1024,
         producer_max_request_size=MAX_RECORD_BYTES,
         web_enabled=False,
