@@ -23,8 +23,8 @@ STOP_SECONDS = 5.0
 class _Worker(faust.Worker):
     """Faust's worker with Tallystick's logging instead of its own, and with a stop that comes to an end.
 
-    Leaving at once is safe at any moment: what has not been acknowledged is repeated, and as a static member of its
-    group the next worker takes over without waiting.
+    Leaving at once is safe at any moment: what has not been acknowledged is repeated by whoever holds the
+    partitions next.
     """
 
     def __init__(self, app: faust.App, *, stop: Callable[[], bool]) -> None:
