@@ -27,7 +27,10 @@ class FileOutcome(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a file has been read. `position` counts content, `bytes_read` and `size` the file itself, in bytes."""
+    """How far a file has been read. `position` counts content, `bytes_read` and `size` the file itself, in bytes.
+
+    `sensor` is the one that the file is read for.
+    """
 
     path: str
     source: str
@@ -39,6 +42,7 @@ class Progress(msgspec.Struct, frozen=True):
     events: int
     dead: int
     state: Literal["reading"] | State
+    sensor: str = ""
 
 
 class Throttle:

@@ -42,7 +42,7 @@ _PROGRESS_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every file of one run is read with. `sensor` is that of events that name none."""
+    """What a file is read with. `sensor` is that of events that name none; `zone`, an IANA name, that of timestamps."""
 
     settings: Settings
     publisher: Publisher
@@ -50,6 +50,7 @@ class Tools:
     sensor: str
     stop: Callable[[], bool]
     on_progress: Callable[[Progress], None]
+    zone: str = ""
 
 
 class Reading:
@@ -73,6 +74,7 @@ class Reading:
             on_wait=self._on_wait,
         )
         self._throttle = Throttle(_PROGRESS_SECONDS)
+        self._zone = timestamps.zone_named(tools.zone)
 
     def run(self) -> FileOutcome:
         """Do it. Raises ServiceError for what Kafka refuses; an error of the file is an outcome."""
@@ -146,7 +148,14 @@ class Reading:
         return True
 
     def _sort(self, frame: Frame, reason: str = "") -> Window:
-        return sort_lines(frame, source=self._at.source, sensor=self._tools.sensor, at=timestamps.now(), reason=reason)
+        return sort_lines(
+            frame,
+            source=self._at.source,
+            sensor=self._tools.sensor,
+            at=timestamps.now(),
+            zone=self._zone,
+            reason=reason,
+        )
 
     def _send_last_line(self, reason: str) -> None:
         """Send the last line although it has no end: it is read again, once it has, unless it is an event already."""
@@ -175,10 +184,10 @@ class Reading:
         self._outlet.send(self._records(window), self._at)
 
     def _records(self, window: Window) -> Iterator[Record]:
-        source = self._at.source.encode()
+        source, zone = self._at.source.encode(), self._tools.zone.encode()
         low = next((window.frame.positions[first] for first, *_ in window.groups.values()), 0)
         for run in runs(window, max_events=self._tools.settings.reader.max_events_per_record):
-            value, headers = slices.encode(source, SCHEMA, low, run.positions, run.events)
+            value, headers = slices.encode(source, SCHEMA, low, run.positions, run.events, zone)
             yield Record(EVENTS, run.key, value, headers)
         for letter in window.letters:
             yield Record(DEAD_LETTERS, source, dead_letters.encode(letter))
@@ -256,6 +265,7 @@ def _tell(
     tools.on_progress(
         Progress(
             path=name,
+            sensor=tools.sensor,
             source=at.source,
             attempt=at.attempt,
             position=at.position + at.unfinished,

@@ -22,8 +22,12 @@ SLICE_HEADERS: dict[str, Schema] = {
         "description": "where there is more than one event: u32 little-endian each, position minus `low`",
     },
     "schema": {"type": "string", "description": "name and version of the events' format"},
+    "zone": {
+        "type": "string",
+        "description": "where it isn't UTC: IANA name of the zone that timestamps without one are in",
+    },
 }
-"""The headers of a slice; the `required` ones are all but `positions`."""
+"""The headers of a slice; the `required` ones are all but `positions` and `zone`."""
 
 
 def asyncapi(
@@ -100,7 +104,7 @@ def _message(topic: Topic, values: Mapping[str, Any]) -> Schema:
         "headers": {
             "type": "object",
             "properties": SLICE_HEADERS,
-            "required": [name for name in SLICE_HEADERS if name != "positions"],
+            "required": [name for name in SLICE_HEADERS if name not in {"positions", "zone"}],
         },
         "payload": {"type": "string", "description": f"{topic.value}, one a line"},
     }
