@@ -90,8 +90,8 @@ def read_standings(connection: sa.Connection, ids: Collection[str] | None = None
                 reason=row["reason"] or "",
                 claimed=row["claimed"],
                 observed=row["observed"],
-                started_at=_time(row["started_at"]),
-                ended_at=_time(row["ended_at"]),
+                started_at=read_time(row["started_at"]),
+                ended_at=read_time(row["ended_at"]),
             )
         )
     return [
@@ -110,7 +110,8 @@ def read_standings(connection: sa.Connection, ids: Collection[str] | None = None
     ]
 
 
-def _time(value: Any) -> str:
+def read_time(value: Any) -> str:
+    """Return a point in time, as either database gives it, in canonical form; empty where there is none."""
     if isinstance(value, datetime):
         return render(value)
     return value or ""

@@ -1,18 +1,20 @@
 """The reader: log files become slices, dead letters and claims. The shell around the pure parts beside it."""
 
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from producers.checkpoints import Checkpoints, read_checkpoints
 from producers.cowrie.decompression import CHUNK_BYTES, Content, DamagedStream, decompressed
-from producers.cowrie.discovery import LogFile, Problem, as_text, discover, why_unreadable
+from producers.cowrie.discovery import LogFile, Problem, as_text, why_unreadable
 from producers.cowrie.growth import Growth
 from producers.cowrie.identity import first_line, identify
 from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reading import Reading, Tools, attempt_of, claim_again, nothing_read
+from producers.cowrie.selection import Job, job_of_paths
 from producers.outlet import STOP_SECONDS, Outlet
 from tallystick.contracts import timestamps
 from tallystick.contracts.cowrie import MAX_NAME_CHARS, UNKNOWN_SENSOR
@@ -38,14 +40,29 @@ def read_paths(
     A file that can't be read is an outcome and leaves the others alone. `sensor` is that of events that name none.
     `stop` is asked often; once it is True the reader ends at the next window, and all that is left is `interrupted`.
     `on_progress` is called when a file begins and ends, and in between some times a second.
-    Raises UsageError for a sensor name that no event may have, ServiceError where Kafka refuses a record or can't be
-    asked for the positions (once it has begun, the reader waits for a Kafka that is away).
+    Raises UsageError for a sensor name that no event may have, ServiceError as `read_jobs` does.
     """
     check_sensor(sensor)
+    job = job_of_paths(settings.sensor, paths, sensor=sensor)
+    return read_jobs(settings, [job], stop=stop, on_progress=on_progress)
+
+
+def read_jobs(
+    settings: Settings, jobs: Iterable[Job], *, stop: Callable[[], bool], on_progress: Callable[[Progress], None]
+) -> list[FileOutcome]:
+    """Read the files of `jobs`, each as its job says, one after the other; see `read_paths`.
+
+    Raises ServiceError where Kafka refuses a record or can't be asked for the positions (once it has begun, the reader
+    waits for a Kafka that is away).
+    """
     publisher = Publisher(settings, client_id="reader")
     checkpoints = Checkpoints(settings, publisher, read_checkpoints(settings))
-    tools = Tools(settings, publisher, checkpoints, sensor or UNKNOWN_SENSOR, stop, on_progress)
-    outcomes = [read_found(tools, found) for found in discover(paths)]
+    tools = Tools(settings, publisher, checkpoints, UNKNOWN_SENSOR, stop, on_progress)
+    outcomes = [
+        read_found(dataclasses.replace(tools, sensor=job.sensor, zone=job.zone), found)
+        for job in jobs
+        for found in job.files
+    ]
     publisher.flush(STOP_SECONDS if stop() else None)
     return outcomes
 
@@ -108,7 +125,7 @@ def _refuse(tools: Tools, path: str, reason: str) -> FileOutcome:
     if not outlet.settle():
         return FileOutcome(name, source, at.attempt, "interrupted", {})
     attempt_of(tools, at).fail(f"{name}: {reason}")
-    tools.on_progress(Progress(name, source, at.attempt, 0, 0, 0, 0, 0, 0, "failed"))
+    tools.on_progress(Progress(name, source, at.attempt, 0, 0, 0, 0, 0, 0, "failed", tools.sensor))
     return FileOutcome(name, source, at.attempt, "failed", {}, reason)
 
 

@@ -6,16 +6,17 @@ reader is done and every source that it named has its verdicts, or when it can't
 
 import sys
 import time
-from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
 
 from producers.cowrie.progress import FileOutcome, Progress
+from producers.cowrie.selection import Job
 from sinks import migrate
 from sinks.projection import bind_to_log
 from sinks.standing import SourceStanding, read_standings
 from tallystick.cli.progress import Stage, View
+from tallystick.cli.status.observer import Observer, Seen
 from tallystick.contracts import cowrie, stages, timestamps
 from tallystick.contracts.catalogue import TOPICS
 from tallystick.contracts.topics import STAGES
@@ -63,13 +64,29 @@ class LoadResult(msgspec.Struct):
         )
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What a load is asked to read, as the reader takes it; `jobs` is what that came to when the load began."""
+
+    paths: tuple[str, ...]
+    sensor: str | None = None
+    days: int | None = None
+    jobs: tuple[Job, ...] = ()
+
+    @property
+    def arguments(self) -> list[str]:
+        """The reader's command line."""
+        sensor = ["--sensor", self.sensor] if self.sensor else []
+        days = ["--days", str(self.days)] if self.days is not None else []
+        return [*sensor, *days, "--", *self.paths]
+
+
 class Load:
     """Runs one load in this process's supervisor. `run` may be called once."""
 
-    def __init__(self, settings: Settings, paths: Sequence[str], *, sensor: str | None, view: View) -> None:
-        self._asked = settings
+    def __init__(self, settings: Settings, asked: Asked, *, view: View, observer: Observer) -> None:
+        self._asked, self._reads = settings, asked
         self._settings = stack.resolve(settings)
-        self._paths, self._sensor, self._view = paths, sensor, view
+        self._view, self._observer = view, observer
         self._progress: dict[str, Progress] = {}
         self._outcomes: dict[str, FileOutcome] = {}
         self._standings: dict[str, SourceStanding] = {}
@@ -95,13 +112,18 @@ class Load:
                 self._show()
                 self._mind_stall()
         self._look()
-        self._engine.dispose()
-        return LoadResult(
+        result = LoadResult(
             standings=[self._standings[source] for source in self._sources() if source in self._standings],
             problems=self._problems + self._unknown(),
             seconds=time.monotonic() - started,
             interrupted=interrupted,
         )
+        self._observer.end(self._seen(), state="done" if result.succeeded else "failed")
+        self._engine.dispose()
+        return result
+
+    def _seen(self) -> Seen:
+        return Seen(self._progress, self._outcomes, self._standings, self._engine)
 
     def _prepare(self) -> None:
         topics.create(self._settings, TOPICS)
@@ -122,12 +144,11 @@ class Load:
             "TALLY_DATABASE__URL": url.get_secret_value() if url else "",
         }
         command = (sys.executable, "-m", "tallystick.cli.run")
-        sensor = ("--sensor", self._sensor) if self._sensor else ()
         commands = {
             "agents": ("agents",),
             **{f"sinks-{'-'.join(names)}": ("sinks", *names) for names in SINK_PROCESSES},
             "verifier": ("verifier",),
-            "reader": ("reader", *sensor, "--", *self._paths),
+            "reader": ("reader", *self._reads.arguments),
         }
         return [
             RoleSpec(name, (*command, *rest), one_shot=name == "reader", env=env, yields=YIELDS.get(name, 0))
@@ -192,6 +213,7 @@ class Load:
             self._standings = seen
 
     def _show(self) -> None:
+        self._observer.observe(self._seen())
         reading = list(self._progress.values())
         known = [self._standings[source] for source in self._sources() if source in self._standings]
         lines: dict[str, int] = {}

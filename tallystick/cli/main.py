@@ -11,6 +11,7 @@ from tallystick.cli import entry
 COMMANDS = {
     "load": "load",
     "sources": "sources",
+    "sensors": "sensors",
     "demo": "demo",
     "up": "stack",
     "down": "stack",

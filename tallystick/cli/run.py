@@ -18,6 +18,9 @@ from tallystick.supervision.child import StopFlag
 from tallystick.supervision.restarting import PARTIAL_CODE
 from tallystick.supervision.roles import run_role
 
+SENSOR_HELP = "With PATHS: the sensor of events that name none. Without: which configured ones to read, as all or A,B."
+DAYS_HELP = "Without PATHS: leave out files whose content is older than so many days."
+
 
 def register(app: typer.Typer) -> None:
     """Add `run` to the command line."""
@@ -37,22 +40,27 @@ def _roles() -> typer.Typer:
 
 
 def reader(
-    paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
+    paths: Annotated[list[str] | None, typer.Argument(help="Log files, folders or patterns.")] = None,
     *,
-    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    sensor: Annotated[str | None, typer.Option(help=SENSOR_HELP)] = None,
+    days: Annotated[int | None, typer.Option(min=0, help=DAYS_HELP)] = None,
 ) -> None:
-    """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read."""
+    """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read.
+
+    Without PATHS the files of configured sensors are read: `--sensor all`, or some names.
+    """
     from producers.cowrie.progress import FileOutcome, Progress
-    from producers.cowrie.reader import read_paths
+    from producers.cowrie.reader import read_jobs
+    from tallystick.cli.choosing import jobs_of
 
     def tell(kind: str, what: FileOutcome | Progress) -> None:
         sys.stdout.buffer.write(orjson.dumps({kind: _as_dict(what)}) + b"\n")
         sys.stdout.buffer.flush()
 
     def work(stop: StopFlag) -> int | None:
-        outcomes = read_paths(
-            stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=lambda p: tell("progress", p)
-        )
+        settings = load_settings()
+        jobs = jobs_of(settings, paths or [], sensor=sensor, days=days)
+        outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=lambda p: tell("progress", p))
         for outcome in outcomes:
             tell("outcome", outcome)
         return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None

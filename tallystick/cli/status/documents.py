@@ -1,0 +1,249 @@
+"""What status files say. Pure: typed snapshots in, documents out; times and clocks are arguments."""
+
+import hashlib
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any, Literal
+from urllib.parse import quote
+
+import msgspec
+
+VERSION = 1
+MAX_FILE_NAME = 120
+
+State = Literal["running", "failed", "done"]
+
+
+class Phase(StrEnum):
+    """What a load of a sensor is at: each phase begins once the one before it has all that it needs."""
+
+    READING = "reading"
+    INDEXING = "indexing"
+    ANALYSIS = "session analysis"
+    WRITING = "writing"
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.value.replace(' ', '_')}.json"
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """What a load has counted of one sensor. `advance` sees to it that none ever falls."""
+
+    files_total: int = 0
+    files_processed: int = 0
+    bytes_total: int = 0
+    bytes_read: int = 0
+    events_read: int = 0
+    invalid: int = 0
+    inserted: int = 0
+    present: int = 0
+    quarantined: int = 0
+    sessions: int = 0
+    sessions_processed: int = 0
+    sources: int = 0
+    persisted: int = 0
+    aggregated: int = 0
+    verified: int = 0
+
+    @property
+    def indexed(self) -> int:
+        """How many events are in the database, or are known to be refused by it."""
+        return self.inserted + self.present + self.quarantined
+
+
+class DeadLetters(msgspec.Struct, frozen=True):
+    """The dead letters of a sensor's sources: how many, and the newest one."""
+
+    total: int = 0
+    last_reason: str | None = None
+    last_source: str | None = None
+    last_updated: str | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """How one sensor stands in a load, at a point in time. Seconds count from the beginning of the load."""
+
+    sensor: str
+    counters: Counters
+    dead: DeadLetters = DeadLetters()
+    state: State = "running"
+    reader_done: bool = False
+    current: str | None = None
+    checkpoint: dict[str, int] = {}
+    """How far each file that is known has been read, in bytes of its content."""
+    problems: tuple[str, ...] = ()
+    began: dict[str, float] = {}
+    """When each phase began."""
+    seconds: float = 0.0
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What is the same for all documents that are written at one time. `now` is a canonical time."""
+
+    ingest_id: str
+    hostname: str
+    pid: int
+    now: str
+
+
+def advance(before: Counters, seen: Counters) -> Counters:
+    """Return `seen`, but no counter lower than it was: a file that shrank or a new attempt undoes no work."""
+    return Counters(*map(max, msgspec.structs.astuple(before), msgspec.structs.astuple(seen)))
+
+
+def phase_of(snapshot: Snapshot) -> Phase:
+    """Return the phase that a sensor is in; the last one once all is done."""
+    counters = snapshot.counters
+    if snapshot.state == "done":
+        return Phase.WRITING
+    if not snapshot.reader_done:
+        return Phase.READING
+    if counters.persisted < counters.sources:
+        return Phase.INDEXING
+    return Phase.ANALYSIS if counters.aggregated < counters.sources else Phase.WRITING
+
+
+def total(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """Return all sensors of a load as one."""
+    found = list(snapshots)
+    dead = [one.dead for one in found]
+    newest = max(dead, key=lambda one: one.last_updated or "", default=DeadLetters())
+    columns = zip(*(msgspec.structs.astuple(one.counters) for one in found), strict=True)
+    began: dict[str, float] = {}
+    for one in found:
+        for phase, at in one.began.items():
+            began[phase] = min(at, began.get(phase, at))
+    states = {one.state for one in found}
+    return Snapshot(
+        sensor="",
+        counters=Counters(*map(sum, columns)),
+        dead=msgspec.structs.replace(newest, total=sum(one.total for one in dead)),
+        state=next((state for state in ("running", "failed") if state in states), "done"),
+        reader_done=all(one.reader_done for one in found),
+        current=next((one.current for one in found if one.current), None),
+        checkpoint={path: at for one in found for path, at in one.checkpoint.items()},
+        problems=tuple(problem for one in found for problem in one.problems),
+        began=began,
+        seconds=max((one.seconds for one in found), default=0.0),
+    )
+
+
+def documents(run: Run, snapshots: Iterable[Snapshot]) -> dict[str, dict[str, Any]]:
+    """Return the content of every status file by its path below the folder.
+
+    `<phase>.json` and `status.json` are of all sensors, `<sensor>/<phase>.json` of one.
+    """
+    found = list(snapshots)
+    everything = total(found)
+    files = {phase.file: document(run, everything, phase) for phase in _begun(everything)}
+    for one in found:
+        for phase in _begun(one):
+            files[f"{folder_name(one.sensor)}/{phase.file}"] = document(run, one, phase)
+    files["status.json"] = {
+        **document(run, everything, phase_of(everything)),
+        "phases": {phase.value: document(run, everything, phase)["progress"] for phase in _begun(everything)},
+        "sensors": {one.sensor: document(run, one, phase_of(one)) for one in found},
+    }
+    return files
+
+
+def document(run: Run, snapshot: Snapshot, phase: Phase) -> dict[str, Any]:
+    """Return what is to say of one phase of a sensor, or of all of them."""
+    counters, dead = snapshot.counters, snapshot.dead
+    now_in = phase_of(snapshot)
+    left = list(Phase).index(phase) < list(Phase).index(now_in) or snapshot.state == "done"
+    began = snapshot.began.get(phase.value, 0.0)
+    following = [at for name, at in snapshot.began.items() if at > began]
+    phase_seconds = max((min(following) if left and following else snapshot.seconds) - began, 0.0)
+    done, whole = _progress(counters, phase)
+    return {
+        "version": VERSION,
+        "phase": phase.value,
+        "state": "done" if left else snapshot.state,
+        "sensor": snapshot.sensor or None,
+        "ingest_id": run.ingest_id,
+        "hostname": run.hostname,
+        "pid": run.pid,
+        "timestamp": run.now,
+        "last_updated": run.now,
+        "heartbeat": run.now,
+        "progress": _shown_progress(done, whole, phase_seconds),
+        "elapsed": {"phase_seconds": round(phase_seconds, 3), "total_seconds": round(snapshot.seconds, 3)},
+        "elapsed_secs": round(snapshot.seconds, 3),
+        "files": {
+            "total": max(counters.files_total, counters.files_processed),
+            "processed": counters.files_processed,
+            "current": snapshot.current,
+        },
+        "processed_files": counters.files_processed,
+        "log_entries": counters.events_read + counters.invalid,
+        "log_entries_indexed": min(counters.indexed, counters.events_read),
+        "total_sessions": counters.sessions,
+        "sessions_processed": min(counters.sessions_processed, counters.sessions),
+        "metrics": {
+            "files_processed": counters.files_processed,
+            "events_read": counters.events_read,
+            "events_inserted": counters.inserted,
+            "events_quarantined": counters.quarantined,
+            "events_invalid": counters.invalid,
+            "duplicates_skipped": counters.present,
+            "batches_committed": None,
+            "duration_seconds": round(snapshot.seconds, 3),
+            "events_per_second": _rate(counters.events_read, snapshot.seconds),
+        },
+        "checkpoint": snapshot.checkpoint,
+        "dead_letter": msgspec.structs.asdict(dead),
+        "details": {
+            "bytes_read": min(counters.bytes_read, counters.bytes_total),
+            "bytes_total": counters.bytes_total,
+            "sources": counters.sources,
+            "sources_persisted": counters.persisted,
+            "sources_aggregated": counters.aggregated,
+            "sources_verified": counters.verified,
+            "problems": list(snapshot.problems),
+        },
+    }
+
+
+def folder_name(sensor: str) -> str:
+    """Return the folder of a sensor's files: its name, percent-encoded as far as a file system needs it."""
+    name = quote(sensor, safe=" ").replace("~", "%7E")
+    name = f"%2E{name[1:]}" if name.startswith(".") else name
+    if len(name) <= MAX_FILE_NAME:
+        return name
+    return f"{name[:MAX_FILE_NAME]}~{hashlib.sha256(sensor.encode()).hexdigest()[:16]}"
+
+
+def _begun(snapshot: Snapshot) -> list[Phase]:
+    phases = list(Phase)
+    return phases[: phases.index(phase_of(snapshot)) + 1]
+
+
+def _progress(counters: Counters, phase: Phase) -> tuple[int, int]:
+    match phase:
+        case Phase.READING:
+            return counters.bytes_read, counters.bytes_total
+        case Phase.INDEXING:
+            return counters.indexed, counters.events_read
+        case Phase.ANALYSIS:
+            return counters.aggregated, counters.sources
+        case Phase.WRITING:
+            return counters.verified, counters.sources
+
+
+def _shown_progress(done: int, whole: int, seconds: float) -> dict[str, Any]:
+    current = min(done, whole)
+    rate = _rate(current, seconds)
+    return {
+        "current": current,
+        "total": whole,
+        "percent": round(100 * current / whole, 2) if whole else 0.0,
+        "rate_per_sec": rate,
+        "eta_seconds": round((whole - current) / rate, 1) if rate else None,
+    }
+
+
+def _rate(count: int, seconds: float) -> float:
+    return round(count / seconds, 1) if seconds > 0 else 0.0
