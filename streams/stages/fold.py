@@ -67,7 +67,7 @@ def _start(state: SourceState, event: Started) -> None:
         if event.at > stage.ended_at:
             _take_back_presumption(stage)
         if event.at >= state.heard_at:
-            state.heard_at = event.at
+            state.heard_at, state.name = event.at, event.name
             # A last heartbeat may follow the claim.
             state.reach = event.reach if stage.verdict is None else None
 
@@ -77,7 +77,7 @@ def _claim(state: SourceState, event: Claimed) -> None:
         _begin_attempt(state, event)
     if event.attempt < state.attempt:
         return
-    state.claims[event.stage] = event
+    state.claims[event.stage], state.name = event, event.name
     state.heard_at = max(state.heard_at, event.at)
     state.reach = None
     stage = _projection(state, EVERYWHERE).stages.get(event.stage)

@@ -231,7 +231,10 @@ def test_a_worker_that_exits_having_done_nothing_cannot_succeed() -> None:
     assert "persisted" not in verdicts([started(), claimed(), recorded(), folded(), summaries()])
 
 
-def beat(second: int, *, attempt: int = 1, reach: Reach | None = Reach(90, 100, at(1))) -> Started:
+BEHIND = Reach(90, 100, at(1))
+
+
+def beat(second: int, *, attempt: int = 1, reach: Reach | None = BEHIND) -> Started:
     return Started("s", cowrie.KIND, "/log", "read", attempt, at(second), reach=reach)
 
 
@@ -243,13 +246,13 @@ def silence(second: int) -> Failed:
     ("events", "expected"),
     [
         pytest.param([beat(1), beat(2, reach=Reach(95, 110))], Reach(95, 110), id="the newest heartbeat counts"),
-        pytest.param([beat(5), beat(4, reach=Reach(95, 110))], Reach(90, 100, at(1)), id="an older one is late"),
+        pytest.param([beat(5), beat(4, reach=Reach(95, 110))], BEHIND, id="an older one is late"),
         pytest.param([beat(1), beat(2, reach=None)], None, id="a bounded reader's heartbeat tells of none"),
         pytest.param([beat(1), claimed()], None, id="what is claimed is no longer live"),
         pytest.param([beat(1), claimed(), beat(3)], None, id="a heartbeat after the claim makes nothing live again"),
         pytest.param([beat(1), silence(3)], None, id="whose worker is silent is not live"),
-        pytest.param([beat(1), silence(3), beat(4)], Reach(90, 100, at(1)), id="until its worker is heard again"),
-        pytest.param([*HEALTHY, beat(6, attempt=2)], Reach(90, 100, at(1)), id="what has grown is live again"),
+        pytest.param([beat(1), silence(3), beat(4)], BEHIND, id="until its worker is heard again"),
+        pytest.param([*HEALTHY, beat(6, attempt=2)], BEHIND, id="what has grown is live again"),
     ],
 )
 def test_a_source_is_live_while_its_follower_beats(events: list[StageEvent], expected: Reach | None) -> None:
