@@ -165,7 +165,7 @@ class Follower:
     def _enrol_kin(self) -> None:
         """Note down what was rotated while nobody followed, before anything that is newer is begun."""
         for path, now in self._view.kin.items():
-            if now.file not in self._settled and path not in self._waiting and not self._is_older(path, now):
+            if not (path in self._waiting or self._is_settled(path, now) or self._is_older(path, now)):
                 try:
                     enrol(path, now, self._tools.checkpoints)
                 except OSError as error:
@@ -173,10 +173,14 @@ class Follower:
 
     def _note_new(self, path: str, now: Stamp) -> None:
         """Take note of a file that nobody follows, unless it is known that there is nothing to be read of it."""
-        if self._settled.get(now.file) == (now, is_archive(path)):
+        if self._is_settled(path, now):
             self._waiting.pop(path, None)
         elif (known := self._waiting.get(path)) is None or known.stamp != now:
             self._waiting[path] = _Waiting(now, self._clock())
+
+    def _is_settled(self, path: str, now: Stamp) -> bool:
+        """Whether it is known that there is nothing to be read of a file, as long as it stays as it is."""
+        return self._settled.get(now.file) == (now, is_archive(path))
 
     def _read(self) -> bool:
         more = False
