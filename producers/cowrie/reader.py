@@ -76,7 +76,7 @@ def _read_file(tools: Tools, path: str) -> FileOutcome:
                 if _read_to_end(content) == known.damage:
                     return claim_again(tools, name, known, content, growth)
                 content.seek(found.position)
-            return Reading(tools, name, found, content, growth).run()
+            return Reading(tools, name, found, content, size=growth.size).run(growth)
     except OSError as error:
         return _refuse(tools, path, why_unreadable(error))
     except DamagedStream as error:

@@ -62,10 +62,14 @@ def _start(state: SourceState, event: Started) -> None:
     if event.attempt > state.attempt:
         _begin_attempt(state, event)
     if event.attempt == state.attempt:
-        state.heard_at = max(state.heard_at, event.at)
         stages = _projection(state, event.projection).stages
-        if event.stage not in stages:
-            stages[event.stage] = StageState(event.attempt, started_at=event.at)
+        stage = stages.setdefault(event.stage, StageState(event.attempt, started_at=event.at))
+        if event.at > stage.ended_at:
+            _take_back_presumption(stage)
+        if event.at >= state.heard_at:
+            state.heard_at, state.name = event.at, event.name
+            # A last heartbeat may follow the claim.
+            state.reach = event.reach if stage.verdict is None else None
 
 
 def _claim(state: SourceState, event: Claimed) -> None:
@@ -73,10 +77,17 @@ def _claim(state: SourceState, event: Claimed) -> None:
         _begin_attempt(state, event)
     if event.attempt < state.attempt:
         return
-    state.claims[event.stage] = event
+    state.claims[event.stage], state.name = event, event.name
     state.heard_at = max(state.heard_at, event.at)
+    state.reach = None
     stage = _projection(state, EVERYWHERE).stages.get(event.stage)
-    if stage is not None and stage.presumed:
+    if stage is not None:
+        _take_back_presumption(stage)
+
+
+def _take_back_presumption(stage: StageState) -> None:
+    """Forget that the worker of `stage` was presumed dead: it has spoken."""
+    if stage.presumed:
         stage.verdict, stage.reason, stage.ended_at, stage.presumed = None, "", "", False
 
 
@@ -118,6 +129,7 @@ def _fail(state: SourceState, event: Failed) -> None:
     if stage.verdict is None:
         stage.verdict, stage.reason, stage.ended_at = Verdict.FAILED, event.reason, event.at
         stage.presumed = event.presumed
+        state.reach = None
 
 
 def _failure(state: SourceState, event: Failed) -> list[Outcome]:
@@ -128,7 +140,7 @@ def _failure(state: SourceState, event: Failed) -> list[Outcome]:
 
 def _begin_attempt(state: SourceState, event: Started | Claimed | Failed) -> None:
     state.attempt, state.kind, state.name = event.attempt, event.kind, event.name
-    state.source = event.source
+    state.source, state.reach = event.source, None
     for projection in state.projections.values():
         projection.stages.clear()
         projection.reports.clear()

@@ -4,6 +4,7 @@
 imports only what it needs, and therefore within its function.
 """
 
+import os
 import sys
 from typing import Annotated
 
@@ -33,31 +34,88 @@ def _roles() -> typer.Typer:
     )
     for command in (reader, agents, sinks, verifier):
         roles.command()(command)
+    roles.command("all")(everything)
     return roles
+
+
+Sensor = Annotated[str | None, typer.Option("--sensor", help="The sensor of events that name none.")]
 
 
 def reader(
     paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
     *,
-    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    sensor: Sensor = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Follow the logs as they are written, until the reader is told to stop.")
+    ] = False,
 ) -> None:
-    """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read."""
-    from producers.cowrie.progress import FileOutcome, Progress
-    from producers.cowrie.reader import read_paths
+    """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read.
 
-    def tell(kind: str, what: FileOutcome | Progress) -> None:
-        sys.stdout.buffer.write(orjson.dumps({kind: _as_dict(what)}) + b"\n")
-        sys.stdout.buffer.flush()
+    With --follow it goes on reading as they grow, are rotated and compressed, and claims each one that is complete.
+    """
 
     def work(stop: StopFlag) -> int | None:
-        outcomes = read_paths(
-            stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=lambda p: tell("progress", p)
-        )
-        for outcome in outcomes:
-            tell("outcome", outcome)
-        return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
+        return (_follow if follow else _read)(paths, sensor, stop)
 
     raise typer.Exit(run_role("reader", work))
+
+
+def _read(paths: list[str], sensor: str | None, stop: StopFlag) -> int | None:
+    from producers.cowrie.reader import read_paths
+
+    outcomes = read_paths(
+        stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=lambda p: _tell("progress", p)
+    )
+    for outcome in outcomes:
+        _tell("outcome", outcome)
+    return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
+
+
+def _follow(paths: list[str], sensor: str | None, stop: StopFlag) -> int | None:
+    from producers.cowrie.following.loop import follow_paths
+
+    def tell(kind: str, what: object) -> None:
+        try:
+            _tell(kind, what)
+        except BrokenPipeError:
+            # Whoever started it is gone. What is left in the buffer must not fail once more at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            stop.request("nobody reads standard output any more")
+
+    follow_paths(
+        stack.resolve(load_settings()),
+        paths,
+        sensor=sensor,
+        stop=stop,
+        on_progress=lambda progress: tell("progress", progress),
+        on_outcome=lambda outcome: tell("outcome", outcome),
+    )
+    return None
+
+
+def _tell(kind: str, what: object) -> None:
+    sys.stdout.buffer.write(orjson.dumps({kind: _as_dict(what)}) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def everything(
+    paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
+    *,
+    sensor: Sensor = None,
+) -> None:
+    """Run all roles, supervised, with a reader that follows the logs: what a service is made of.
+
+    Creates the topics and brings the database up to date first. A role that ends is started again, for as long as that
+    can help; the log says why it ended. Stops all of them on SIGTERM. Exit 2 or 78: the command line or the
+    configuration is wrong, so that another start can't help.
+    """
+
+    def work(stop: StopFlag) -> int | None:
+        from tallystick.cli.service import serve
+
+        return serve(load_settings(), paths, sensor=sensor, stop=stop)
+
+    raise typer.Exit(run_role("all", work))
 
 
 def agents() -> None:

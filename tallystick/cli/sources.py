@@ -26,7 +26,10 @@ def register(app: typer.Typer) -> None:
 
 
 def sources(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
-    """Show every source: what was read, what arrived, and the verdict on each stage."""
+    """Show every source: what was read, what arrived, and the verdict on each stage.
+
+    Of a source that is still written to it shows how far behind its follower was when it was heard of last.
+    """
     settings = stack.resolve(load_settings())
     engine = make_engine(settings)
     with told_plainly():
@@ -72,9 +75,9 @@ def standings_table(standings: Sequence[SourceStanding]) -> Table:
 
 
 def print_trouble(standings: Sequence[SourceStanding]) -> None:
-    """Print for each source that has not succeeded what did not tally, and why."""
+    """Print for each source that has not succeeded, and is not live, what did not tally, and why."""
     for standing in standings:
-        if not standing.succeeded:
+        if not standing.succeeded and standing.live is None:
             typer.echo(f"{safe(standing.name)}: {safe(standing.trouble) or 'nothing is known of it yet'}")
 
 
@@ -88,6 +91,8 @@ def _cell(stage: StageStanding | None) -> str:
 def _verdict(standing: SourceStanding) -> str:
     if standing.succeeded:
         return "succeeded"
+    if (live := standing.live) is not None:
+        return f"live, {live.bytes_behind:,} bytes and {live.seconds_behind:.1f} s behind at {live.heard_at[11:19]}Z"
     worst = {stage.verdict for stage in standing.stages}
     for verdict in (Verdict.FAILED, Verdict.MISMATCH):
         if verdict in worst:

@@ -12,6 +12,7 @@ from tallystick.contracts.stages import (
     Observed,
     Outcome,
     Passed,
+    Reach,
     Reported,
     SourceState,
     StageEvent,
@@ -228,3 +229,47 @@ def test_a_presumed_death_is_outranked_by_the_workers_own_claim() -> None:
 
 def test_a_worker_that_exits_having_done_nothing_cannot_succeed() -> None:
     assert "persisted" not in verdicts([started(), claimed(), recorded(), folded(), summaries()])
+
+
+BEHIND = Reach(90, 100, at(1))
+
+
+def beat(second: int, *, attempt: int = 1, reach: Reach | None = BEHIND) -> Started:
+    return Started("s", cowrie.KIND, "/log", "read", attempt, at(second), reach=reach)
+
+
+def silence(second: int) -> Failed:
+    return Failed("s", cowrie.KIND, "/log", "read", 1, at(second), "silent", presumed=True)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([beat(1), beat(2, reach=Reach(95, 110))], Reach(95, 110), id="the newest heartbeat counts"),
+        pytest.param([beat(5), beat(4, reach=Reach(95, 110))], BEHIND, id="an older one is late"),
+        pytest.param([beat(1), beat(2, reach=None)], None, id="a bounded reader's heartbeat tells of none"),
+        pytest.param([beat(1), claimed()], None, id="what is claimed is no longer live"),
+        pytest.param([beat(1), claimed(), beat(3)], None, id="a heartbeat after the claim makes nothing live again"),
+        pytest.param([beat(1), silence(3)], None, id="whose worker is silent is not live"),
+        pytest.param([beat(1), silence(3), beat(4)], BEHIND, id="until its worker is heard again"),
+        pytest.param([*HEALTHY, beat(6, attempt=2)], BEHIND, id="what has grown is live again"),
+    ],
+)
+def test_a_source_is_live_while_its_follower_beats(events: list[StageEvent], expected: Reach | None) -> None:
+    state, _, _ = tell(events)
+    assert state.reach == expected
+
+
+def test_a_heartbeat_takes_a_presumed_death_back_and_an_older_one_does_not() -> None:
+    state, outcomes, _ = tell([beat(1), silence(3), beat(4)])
+    assert state.projections[""].stages["read"].verdict is None
+    assert [(o.stage, o.verdict) for o in outcomes] == [("read", Verdict.FAILED)]
+    state, _, _ = tell([beat(1), silence(3), beat(2)])
+    assert state.projections[""].stages["read"].verdict is Verdict.FAILED
+
+
+def test_a_failure_that_the_worker_told_itself_is_not_taken_back() -> None:
+    said = Failed("s", cowrie.KIND, "/log", "read", 1, at(3), "no permission")
+    state, _, _ = tell([beat(1), said, beat(4)])
+    assert state.projections[""].stages["read"].verdict is Verdict.FAILED
+    assert state.reach is None
