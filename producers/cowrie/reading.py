@@ -229,7 +229,7 @@ def nothing_read(source: str, *, position: int = 0, digest: str = "") -> Checkpo
 def attempt_of(tools: Tools, at: Checkpoint) -> Attempt:
     """Return the attempt whose number `at` holds."""
     return Attempt(
-        tools.settings, tools.publisher, source=at.source, kind=KIND, name=at.name, stage=STAGE, number=at.attempt
+        tools.settings, tools.publisher, source=at.source, kind=at.kind, name=at.name, stage=STAGE, number=at.attempt
     )
 
 

@@ -17,7 +17,7 @@ from sinks.projection import bind_to_log
 from sinks.standing import SourceStanding, read_standings
 from tallystick.cli.progress import Stage, View
 from tallystick.contracts import cowrie, stages, timestamps
-from tallystick.contracts.catalogue import TOPICS
+from tallystick.contracts.catalogue import PIPELINES, TOPICS
 from tallystick.contracts.topics import STAGES
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import is_transient, told_plainly
@@ -44,6 +44,23 @@ YIELDS = {"reader": 10, "sinks-raw_events": 10}
 """Who steps back where processors are short: sessions take longest, so they may not wait for the rows."""
 
 
+class ReaderCommand(msgspec.Struct, frozen=True):
+    """What brings the events: `arguments` after `tally run`, its environment, and the kind of its sources.
+
+    `unit` is what its progress counts.
+    """
+
+    arguments: tuple[str, ...]
+    kind: str = cowrie.KIND
+    unit: str = "bytes"
+    env: dict[str, str] = {}
+
+
+def log_reader(paths: Sequence[str], *, sensor: str | None) -> ReaderCommand:
+    """Return the command that reads log files."""
+    return ReaderCommand(("reader", *(("--sensor", sensor) if sensor else ()), "--", *paths))
+
+
 class LoadResult(msgspec.Struct):
     """What came of a load. `problems` are those that belong to no source: a role that kept failing, a stall."""
 
@@ -66,10 +83,10 @@ class LoadResult(msgspec.Struct):
 class Load:
     """Runs one load in this process's supervisor. `run` may be called once."""
 
-    def __init__(self, settings: Settings, paths: Sequence[str], *, sensor: str | None, view: View) -> None:
+    def __init__(self, settings: Settings, reader: ReaderCommand, *, view: View) -> None:
         self._asked = settings
         self._settings = stack.resolve(settings)
-        self._paths, self._sensor, self._view = paths, sensor, view
+        self._reader, self._view = reader, view
         self._progress: dict[str, Progress] = {}
         self._outcomes: dict[str, FileOutcome] = {}
         self._standings: dict[str, SourceStanding] = {}
@@ -122,15 +139,20 @@ class Load:
             "TALLY_DATABASE__URL": url.get_secret_value() if url else "",
         }
         command = (sys.executable, "-m", "tallystick.cli.run")
-        sensor = ("--sensor", self._sensor) if self._sensor else ()
         commands = {
             "agents": ("agents",),
             **{f"sinks-{'-'.join(names)}": ("sinks", *names) for names in SINK_PROCESSES},
             "verifier": ("verifier",),
-            "reader": ("reader", *sensor, "--", *self._paths),
+            "reader": self._reader.arguments,
         }
         return [
-            RoleSpec(name, (*command, *rest), one_shot=name == "reader", env=env, yields=YIELDS.get(name, 0))
+            RoleSpec(
+                name,
+                (*command, *rest),
+                one_shot=name == "reader",
+                env={**env, **(self._reader.env if name == "reader" else {})},
+                yields=YIELDS.get(name, 0),
+            )
             for name, rest in commands.items()
         ]
 
@@ -164,7 +186,7 @@ class Load:
                 continue
             died = stages.Failed(
                 source=progress.source,
-                kind=cowrie.KIND,
+                kind=self._reader.kind,
                 name=progress.path,
                 stage="read",
                 attempt=progress.attempt,
@@ -198,12 +220,13 @@ class Load:
         for progress in reading:
             lines[progress.source] = max(lines.get(progress.source, 0), progress.events + progress.dead)
         total = sum(lines.values())
-        by_stage = {name: [s for k in known for s in k.stages if s.stage == name] for name in _STAGES}
+        names = [stage.name for stage in PIPELINES[self._reader.kind].stages]
+        by_stage = {name: [s for k in known for s in k.stages if s.stage == name] for name in names}
         persisted = sum(min(stage.observed, stage.claimed or stage.observed) for stage in by_stage["persisted"])
         files = max(len(self._sources()), 1)
         self._view.show(
             [
-                Stage("read", sum(p.bytes_read for p in reading), sum(p.size for p in reading), "bytes"),
+                Stage("read", sum(p.bytes_read for p in reading), sum(p.size for p in reading), self._reader.unit),
                 Stage("persisted", min(persisted, total), total, "lines"),
                 *(
                     Stage(name, sum(stage.verdict is not None for stage in by_stage[name]), files, "sources")
@@ -286,6 +309,3 @@ class _LogLine(msgspec.Struct):
 class _ReaderSays(msgspec.Struct):
     progress: Progress | None = None
     outcome: FileOutcome | None = None
-
-
-_STAGES = [stage.name for stage in cowrie.PIPELINE.stages]

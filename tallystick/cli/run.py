@@ -31,7 +31,7 @@ def _roles() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Run one role in the foreground until it is told to stop.",
     )
-    for command in (reader, agents, sinks, verifier):
+    for command in (reader, importer, agents, sinks, verifier):
         roles.command()(command)
     return roles
 
@@ -42,22 +42,40 @@ def reader(
     sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
 ) -> None:
     """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read."""
-    from producers.cowrie.progress import FileOutcome, Progress
     from producers.cowrie.reader import read_paths
 
-    def tell(kind: str, what: FileOutcome | Progress) -> None:
-        sys.stdout.buffer.write(orjson.dumps({kind: _as_dict(what)}) + b"\n")
-        sys.stdout.buffer.flush()
-
     def work(stop: StopFlag) -> int | None:
-        outcomes = read_paths(
-            stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=lambda p: tell("progress", p)
-        )
+        outcomes = read_paths(stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=_progress)
         for outcome in outcomes:
-            tell("outcome", outcome)
+            _tell("outcome", outcome)
         return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
 
     raise typer.Exit(run_role("reader", work))
+
+
+def importer(
+    url: Annotated[str, typer.Option(envvar="TALLY_IMPORT_URL", help="The database of cowrieprocessor.")],
+    *,
+    since: Annotated[str, typer.Option(help="Of events from this time on.")] = "",
+    until: Annotated[str, typer.Option(help="Of events before this time.")] = "",
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+) -> None:
+    """Import a database of cowrieprocessor to its end. Prints progress and outcomes as JSON lines."""
+    from producers.cowrie.importing.importer import import_database
+
+    def work(stop: StopFlag) -> None:
+        for outcome in import_database(
+            stack.resolve(load_settings()),
+            url,
+            since=since,
+            until=until,
+            sensor=sensor,
+            stop=stop,
+            on_progress=_progress,
+        ):
+            _tell("outcome", outcome)
+
+    raise typer.Exit(run_role("importer", work))
 
 
 def agents() -> None:
@@ -101,10 +119,15 @@ def verifier() -> None:
     raise typer.Exit(run_role("verifier", work))
 
 
-def _as_dict(what: object) -> object:
+def _progress(what: object) -> None:
+    _tell("progress", what)
+
+
+def _tell(kind: str, what: object) -> None:
     import msgspec
 
-    return msgspec.to_builtins(what)
+    sys.stdout.buffer.write(orjson.dumps({kind: msgspec.to_builtins(what)}) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
