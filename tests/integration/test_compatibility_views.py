@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from sinks import schema
 from sinks.schema.compatibility import VIEWS
 from tallystick.contracts.timestamps import render
+from tallystick.settings import Settings
 from tests import old_database
-from tests.sinks import query
+from tests.sinks import query, ready
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "compatibility-views.md"
 AT = [datetime(2026, 1, 1, 12, 0, second, 250_000, tzinfo=UTC) for second in range(10)]
@@ -124,6 +125,15 @@ def test_events(filled: sa.Engine) -> None:
     assert (found[8]["session_id"], found[8]["source"]) == (None, None)
 
 
+def test_one_session_is_found_by_the_index(settings: Settings) -> None:
+    engine = ready(settings)
+    with engine.connect() as connection:
+        connection.execute(sa.text("SET enable_seqscan = off"))
+        plan = connection.scalars(sa.text("EXPLAIN SELECT * FROM cp_raw_events WHERE session_id = 'x'")).all()
+    engine.dispose()
+    assert any("Index Cond: (session_id = 'x'::text)" in line for line in plan), plan
+
+
 def test_a_session_of_two_sensors_is_two_rows(filled: sa.Engine) -> None:
     found = query(filled, "SELECT session_id, event_count, risk_score FROM cp_session_summaries ORDER BY risk_score")
     assert sorted(found, key=str) == [("s1", 2, 40), ("s1", 2, None)]
@@ -155,7 +165,7 @@ def test_a_letter_is_one_row_however_many_pieces_it_has(filled: sa.Engine) -> No
         "ingest_id": None,
         "source": "/logs/cowrie.json",
         "source_offset": 3,
-        "reason": "why",
+        "reason": "not JSON",
         "payload": content,
         "metadata_json": {"last": False},
         "created_at": AT[5],

@@ -215,6 +215,17 @@ def test_the_old_database_can_t_be_written_to(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        pytest.param("postgresql://u:secret@h:5/d?options=-cx", "postgresql://h:5/d", id="PostgreSQL"),
+        pytest.param("postgresql+psycopg2://u:secret@h/d", "postgresql://h/d", id="with a driver"),
+    ],
+)
+def test_a_source_is_named_without_user_and_password(url: str, address: str) -> None:
+    assert OldDatabase(url, max_bytes=1).address == address
+
+
+@pytest.mark.parametrize(
     ("url", "said"),
     [
         pytest.param("sqlite:////nowhere/at/all.db", "no such file: /nowhere/at/all.db", id="a file that is not there"),

@@ -54,9 +54,9 @@ class OldDatabase:
 
     def __init__(self, url: str, *, max_bytes: int) -> None:
         parsed = _parse(url)
-        self.address = parsed.set(username=None, password=None, query={}).render_as_string()
-        self._max_bytes = max_bytes
         self._postgresql = parsed.get_backend_name() == "postgresql"
+        self.address = _address(parsed)
+        self._max_bytes = max_bytes
         self._engine = _postgresql(parsed) if self._postgresql else _sqlite(parsed)
         # On SQLite text need not be UTF-8, and can then be fetched as bytes only.
         self._kind: type[sa.Text | sa.LargeBinary] = sa.Text if self._postgresql else sa.LargeBinary
@@ -183,6 +183,12 @@ def _parse(url: str) -> sa.URL:
     if parsed.drivername.partition("+")[0] not in {"postgresql", "postgres", "sqlite"}:
         raise UsageError(f"the URL names {parsed.drivername!r}; PostgreSQL and SQLite are supported")
     return parsed.set(drivername="sqlite" if parsed.drivername.startswith("sqlite") else "postgresql+psycopg")
+
+
+def _address(url: sa.URL) -> str:
+    """Return where the database is, without the names and secrets that one logs in with."""
+    named = sa.URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database)
+    return named.render_as_string()
 
 
 def _postgresql(url: sa.URL) -> sa.Engine:

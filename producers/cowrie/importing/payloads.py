@@ -14,6 +14,7 @@ from tallystick.contracts.cowrie import UnreadableLine, parse_tolerantly
 
 _ANALYSIS, _SAFE, _ORIGINAL, _HASH = "command_analysis", "input_safe", "input_original", "input_hash"
 _ADDED = frozenset({_ANALYSIS, _SAFE, _ORIGINAL, _HASH, "command_safe", "command_original"})
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _CONTENTS = ("malformed_content", "_malformed_content")
 """Where the old tool kept the text that it could not read as an event."""
 
@@ -67,7 +68,7 @@ def _text_within(payload: bytes) -> bytes | None:
 
 def _written(fields: dict[str, Any]) -> bytes:
     try:
-        return json.dumps(fields, separators=(",", ":")).encode()
+        return _encode(fields).encode()
     except (ValueError, RecursionError) as error:
         raise UnreadableLine("nested too deep" if isinstance(error, RecursionError) else "not JSON") from error
 

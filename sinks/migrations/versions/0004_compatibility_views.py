@@ -73,8 +73,7 @@ def _terms(dialect: str) -> dict[str, str]:
     }
 
 
-_RAW_EVENTS = """
-CREATE VIEW cp_raw_events AS
+_EVENTS = """
 SELECT
     raw_events.digest AS id,
     {text} AS ingest_id,
@@ -87,10 +86,18 @@ SELECT
     {text} AS payload_hash,
     {integer} AS risk_score,
     {no} AS quarantined,
-    nullif(raw_events.session_id, '') AS session_id,
+    SESSION AS session_id,
     raw_events.event_type AS event_type,
     {raw_events__event_timestamp} AS event_timestamp
 FROM raw_events LEFT JOIN sources ON sources.source_id = raw_events.source_id
+"""
+
+# In two parts, so that the key's index is used for one session: with `nullif` in one query it would not be.
+_RAW_EVENTS = f"""
+CREATE VIEW cp_raw_events AS
+{_EVENTS.replace("SESSION", "raw_events.session_id")} WHERE raw_events.session_id <> ''
+UNION ALL
+{_EVENTS.replace("SESSION", "{text}")} WHERE raw_events.session_id = ''
 """
 
 _SESSION_SUMMARIES = """
