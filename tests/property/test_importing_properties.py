@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.cowrie.importing.payloads import event_line
+from producers.cowrie.importing.payloads import Remains, event_lines
 from tallystick.contracts.cowrie import UnreadableLine
 from tallystick.contracts.stages import Claimed
 from tests import old_database
@@ -30,6 +31,8 @@ GOOD = [
     for n in range(12)
 ]
 PAYLOADS = st.sampled_from([*(line.decode() for line in GOOD), "[]", "null", "{}", '{"malformed_content":"x"}'])
+JUNK = st.text(st.sampled_from("ab,:}[]\\ "), min_size=1, max_size=20).filter(str.strip)
+"""Lines in which no object can begin."""
 ROUNDS = st.lists(
     st.tuples(
         st.lists(st.tuples(st.integers(1, 5), PAYLOADS), max_size=12),
@@ -40,11 +43,16 @@ ROUNDS = st.lists(
 )
 
 
-def line_or_none(payload: bytes) -> bytes | None:
+def event_line(payload: bytes) -> bytes | Remains:
+    [line] = event_lines(payload, most=1)
+    return line
+
+
+def parts_of(payload: bytes) -> list[bytes | Remains]:
     try:
-        return event_line(payload)
+        return event_lines(payload, most=50)
     except UnreadableLine:
-        return None
+        return []
 
 
 @given(event=OBJECTS)
@@ -52,8 +60,8 @@ def test_an_event_is_written_as_cowrie_writes_it_on_one_line_and_in_its_order(ev
     cowrie = json.dumps(event, separators=(",", ":")).encode()
     for stored in (json.dumps(event), json.dumps(event, ensure_ascii=False, indent=1), json.dumps(json.dumps(event))):
         line = event_line(stored.encode("utf-8", "surrogatepass"))
-        assert json.loads(line) == event
         assert line == cowrie
+        assert json.loads(line) == event
         assert b"\n" not in line
 
 
@@ -64,11 +72,24 @@ def test_what_the_old_tool_made_of_a_command_is_undone(event: dict[str, Any]) ->
 
 
 @given(payload=st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()))
-def test_any_payload_is_one_line_or_refused_and_always_alike(payload: bytes) -> None:
-    line = line_or_none(payload)
-    assert line == line_or_none(payload)
-    assert line is None or b"\n" not in line
-    assert line is None or not line.startswith(b"{") or line_or_none(line) in {line, None}
+def test_any_payload_gives_whole_lines_or_is_refused_and_always_alike(payload: bytes) -> None:
+    parts = parts_of(payload)
+    assert parts == parts_of(payload)
+    assert all(isinstance(part, Remains) or b"\n" not in part for part in parts)
+
+
+@given(texts=st.lists(OBJECTS | JUNK, min_size=2, max_size=6))
+def test_of_a_text_that_was_refused_nothing_is_lost(texts: list[dict[str, Any] | str]) -> None:
+    content = "\n".join(text if isinstance(text, str) else json.dumps(text, indent=1) for text in texts)
+    expected: list[bytes | Remains] = []
+    for is_junk, group in groupby(texts, key=lambda text: isinstance(text, str)):
+        members = list(group)
+        if is_junk:
+            expected.append(Remains("\n".join(map(str, members)).strip().encode()))
+        else:
+            expected += [json.dumps(member, separators=(",", ":")).encode() for member in members]
+    if len(expected) > 1 and "\n" in content.strip():
+        assert parts_of(json.dumps({"malformed_content": content}).encode()) == expected
 
 
 @given(rounds=ROUNDS, window_bytes=st.integers(1, 400))

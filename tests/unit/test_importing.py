@@ -188,6 +188,21 @@ def test_a_line_that_is_too_long_is_a_letter_although_the_old_tool_took_it(url: 
     assert {letter.reason for letter in world.letters()[: len(long)]} == {"line is too long"}
 
 
+def test_a_letter_of_several_events_is_several_positions(url: str) -> None:
+    run(url, "DELETE FROM dead_letter_events")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        text = "\n".join(["}", *(json.dumps(json.loads(line), indent=2) for line in LOG[:3])])
+        letter = {"id": 7, "reason": "x", "payload": {"malformed_content": text}}
+        connection.execute(old_database.dead_letter_events.insert().values(letter))
+    engine.dispose()
+    world = ImportWorld()
+    assert claims(world, world.bring(url))[1] == (3, 1)
+    found = [found.positions for _, found in world.slices() if found.source == world.letters()[0].source]
+    assert sorted(position for positions in found for position in positions) == [7 * 1024 + n for n in (1, 2, 3)]
+    assert (world.letters()[0].position, world.letters()[0].payload) == (7 * 1024, b"}")
+
+
 def test_an_import_that_was_stopped_goes_on_where_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("producers.cowrie.importing.importer._PROGRESS_SECONDS", 0.0)
     world = ImportWorld(window_bytes=4_000)

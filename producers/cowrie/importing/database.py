@@ -16,20 +16,24 @@ from tallystick.errors import ServiceError, UsageError
 
 _PAGE_ROWS = 20_000
 _PAGE_SPAN = 1 << 31
-"""Ids of a page differ by less: positions of a window must lie within what a slice can say."""
+"""Positions of a page differ by less: those of a window must lie within what a slice can say."""
 _BUFFER_ROWS = 500
 _NEEDED = {"id", "ingest_id", "payload", "payload_hash"}
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table of the old database that holds events; `stored` is the column that says when a row was written."""
+    """A table of the old database that holds events; `stored` is the column that says when a row was written.
+
+    A row holds at most so many `parts`. The position of a part is the row's id times `parts`, and its number from 0.
+    """
 
     name: str
     stored: str
+    parts: int = 1
 
 
 RAW_EVENTS = Table("raw_events", "ingest_at")
-DEAD_LETTERS = Table("dead_letter_events", "created_at")
+DEAD_LETTERS = Table("dead_letter_events", "created_at", parts=1024)
 
 
 class OldRow(msgspec.Struct, frozen=True):
@@ -98,7 +102,7 @@ class OldDatabase:
             streamed = connection.execution_options(stream_results=True, max_row_buffer=_BUFFER_ROWS)
             with streamed.execute(query) as found:
                 for row in found:
-                    if rows and row.id - rows[0].id >= _PAGE_SPAN:
+                    if rows and (row.id - rows[0].id) * table.parts >= _PAGE_SPAN:
                         break
                     rows.append(_old_row(row))
                     held += len(rows[-1].payload or b"")

@@ -123,7 +123,7 @@ class _Importing:
         )
         self._known = known
         self._at = msgspec.structs.replace(known, name=name, attempt=known.attempt + 1, claimed=False)
-        self._wanted = Wanted(selection, place.source, tools.sensor, tools.settings.reader.max_line_bytes)
+        self._wanted = Wanted(table, selection, place.source, tools.sensor, tools.settings.reader.max_line_bytes)
         self._attempt = attempt_of(tools, self._at)
         self._outlet = Outlet(
             tools.settings,

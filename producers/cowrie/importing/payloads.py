@@ -8,29 +8,49 @@ altered otherwise has the bytes that it has in Cowrie's log, and is the same eve
 
 import hashlib
 import json
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
+
+import msgspec
 
 from tallystick.contracts.cowrie import UnreadableLine, parse_tolerantly
 
 _ANALYSIS, _SAFE, _ORIGINAL, _HASH = "command_analysis", "input_safe", "input_original", "input_hash"
 _ADDED = frozenset({_ANALYSIS, _SAFE, _ORIGINAL, _HASH, "command_safe", "command_original"})
+_DECODER = json.JSONDecoder()
+_LONGEST_TEXT = 1024 * 1024
+"""A longer text that was refused is not searched: the old tool gave up after 100 lines."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _CONTENTS = ("malformed_content", "_malformed_content")
 """Where the old tool kept the text that it could not read as an event."""
 
 
-def event_line(payload: bytes) -> bytes:
+class Remains(msgspec.Struct, frozen=True):
+    """What lies between the objects of a text that the old tool refused, such as half an object."""
+
+    content: bytes
+
+
+def event_lines(payload: bytes, *, most: int) -> list[bytes | Remains]:
     """Return the event in `payload` as one line without an end; what was no event to the old tool may be one to us.
 
-    The same payload always gives the same line.
+    Of several lines that the old tool refused together, as it did with objects that are spread over lines, each object
+    comes by itself, and what is between them, where there are no more than `most` parts in all.
+    The same payload always gives the same lines.
     Raises UnreadableLine where there is no JSON object in it; a line that is returned may still be no event.
     """
     fields = _object(payload)
     content = next((fields[name] for name in _CONTENTS if isinstance(fields.get(name), str)), None)
     if content is None or "eventid" in fields:
-        return _written(restored(fields))
-    line: bytes = content.strip().encode("utf-8", "surrogatepass")
-    return _written(_object(line)) if b"\n" in line else line
+        return [_written(restored(fields))]
+    text: str = content.strip()
+    if "\n" not in text:
+        return [text.encode("utf-8", "surrogatepass")]
+    parts = list(islice(_parts(text), most + 1)) if len(text) <= _LONGEST_TEXT else []
+    if 0 < len(parts) <= most and not (len(parts) == 1 and isinstance(parts[0], Remains)):
+        return parts
+    raise UnreadableLine("not JSON", "several lines that are no single object")
 
 
 def restored(event: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +65,38 @@ def restored(event: dict[str, Any]) -> dict[str, Any]:
     # The harmless text was put into both, and Cowrie itself writes no `command` beside an `input`.
     kept = {name: value for name, value in event.items() if name not in _ADDED and name != "command"}
     return {**kept, "input": original}
+
+
+def _parts(text: str) -> Iterator[bytes | Remains]:
+    """Yield the objects of `text` that begin where a line or an object ends, and what is between them, in order."""
+    at = begun = 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        found = _decoded(text, at)
+        if found is None:
+            following = text.find("\n", at)
+            at = len(text) if following < 0 else following + 1
+            continue
+        fields, end = found
+        if between := text[begun:at].strip():
+            yield Remains(between.encode("utf-8", "surrogatepass"))
+        yield _written(fields)
+        at = begun = end
+    if rest := text[begun:].strip():
+        yield Remains(rest.encode("utf-8", "surrogatepass"))
+
+
+def _decoded(text: str, at: int) -> tuple[dict[str, Any], int] | None:
+    """Return the object that begins at `at`, and where it ends."""
+    if text[at] != "{":
+        return None
+    try:
+        found, end = _DECODER.raw_decode(text, at)
+    except (ValueError, RecursionError):
+        return None
+    return found, end
 
 
 def _object(payload: bytes) -> dict[str, Any]:

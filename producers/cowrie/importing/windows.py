@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from producers.cowrie.importing.database import OldRow
+from producers.cowrie.importing.database import OldRow, Table
 from producers.cowrie.importing.identity import Selection
-from producers.cowrie.importing.payloads import event_line
+from producers.cowrie.importing.payloads import Remains, event_lines
 from producers.cowrie.lines import Frame, Piece, cut
 from producers.cowrie.windows import TOO_LONG, Window, sort_lines
 from tallystick.contracts import timestamps
@@ -16,13 +16,15 @@ from tallystick.contracts.dead_letters import PIECE_BYTES, DeadLetter
 _NOTHING = Piece(0, 0, b"", last=True)
 
 NO_PAYLOAD = "no payload"
+BETWEEN = "not JSON"
 REPAIRED = "made up by the repair of cowrieprocessor"
 """It glued events together and invented addresses and times; what it started from is in its dead letters, untouched."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """How rows are read: what is wanted of them, from which source they then are, and the sensor of those without."""
+    """How the rows of a table are read: what is wanted, which source they are, the sensor of those that name none."""
 
+    table: Table
     selection: Selection
     source: str
     sensor: str
@@ -41,16 +43,14 @@ def sort_rows(rows: Iterable[OldRow], wanted: Wanted, *, at: str) -> Window:
     for row in rows:
         if _is_too_long(row):
             continue
-        try:
-            line = _line(row, wanted.max_line_bytes)
-        except UnreadableLine as error:
-            if wanted.selection.takes(_stored(row, wanted.selection)):
-                letters += _letters(row, wanted, error, at=at)
-            continue
-        if wanted.selection.takes(_moment(line, row, wanted.selection)):
-            positions.append(row.id)
-            lines.append(line)
-            origins[row.id] = _reference(row, wanted)
+        for position, part in enumerate(_parts(row, wanted), row.id * wanted.table.parts):
+            if isinstance(part, _Refused):
+                if wanted.selection.takes(_stored(row, wanted.selection)):
+                    letters += _letters(position, row, part, wanted, at=at)
+            elif wanted.selection.takes(_moment(part, row, wanted.selection)):
+                positions.append(position)
+                lines.append(part)
+                origins[position] = _reference(row, wanted)
     end = positions[-1] if positions else 0
     window = sort_lines(Frame(positions, lines, [], end), source=wanted.source, sensor=wanted.sensor, at=at)
     refused = [
@@ -72,7 +72,7 @@ def too_long(row: OldRow, wanted: Wanted, pieces: Iterable[bytes], *, at: str) -
     for number, payload in enumerate(pieces):
         yield DeadLetter(
             source=wanted.source,
-            position=row.id,
+            position=row.id * wanted.table.parts,
             reason=TOO_LONG,
             payload=payload,
             detail=_reference(row, wanted),
@@ -86,35 +86,51 @@ def _is_too_long(row: OldRow) -> bool:
     return row.payload is None and row.size > 0
 
 
-def _line(row: OldRow, max_line_bytes: int) -> bytes:
+class _Refused(msgspec.Struct, frozen=True):
+    """A part of a row that is no event."""
+
+    payload: bytes
+    reason: str
+    detail: str = ""
+
+
+def _parts(row: OldRow, wanted: Wanted) -> list[bytes | _Refused]:
     if row.payload is None:
-        raise UnreadableLine(NO_PAYLOAD)
+        return [_Refused(b"", NO_PAYLOAD)]
     if row.repaired:
-        raise UnreadableLine(REPAIRED)
-    line = event_line(row.payload)
-    if len(line) > max_line_bytes:
-        raise UnreadableLine(TOO_LONG)
-    return line
+        return [_Refused(row.payload, REPAIRED)]
+    try:
+        found = event_lines(row.payload, most=wanted.table.parts)
+    except UnreadableLine as error:
+        return [_Refused(row.payload, error.reason, error.detail)]
+    return [
+        _Refused(part.content, BETWEEN)
+        if isinstance(part, Remains)
+        else _Refused(part, TOO_LONG)
+        if len(part) > wanted.max_line_bytes
+        else part
+        for part in found
+    ]
 
 
-def _letters(row: OldRow, wanted: Wanted, error: UnreadableLine, *, at: str) -> list[DeadLetter]:
+def _letters(position: int, row: OldRow, refused: _Refused, wanted: Wanted, *, at: str) -> list[DeadLetter]:
     return [
         DeadLetter(
             source=wanted.source,
-            position=row.id,
-            reason=error.reason,
+            position=position,
+            reason=refused.reason,
             payload=piece.payload,
-            detail=f"{_reference(row, wanted)}; {error.detail}".rstrip("; "),
+            detail=f"{_reference(row, wanted)}; {refused.detail}".rstrip("; "),
             piece=piece.number,
             last=piece.last,
             at=at,
         )
-        for piece in cut(row.id, row.payload or b"") or [_NOTHING]
+        for piece in cut(position, refused.payload) or [_NOTHING]
     ]
 
 
 def _reference(row: OldRow, wanted: Wanted) -> str:
-    return f"{wanted.selection.table} {row.id}, of {row.origin or 'an unknown place'}"
+    return f"{wanted.table.name} {row.id}, of {row.origin or 'an unknown place'}"
 
 
 def _moment(line: bytes, row: OldRow, selection: Selection) -> str:
