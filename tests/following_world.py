@@ -8,7 +8,7 @@ from producers.cowrie.progress import FileOutcome
 from producers.cowrie.reading import Tools
 from tallystick.contracts.stages import Claimed
 from tallystick.settings import FollowSettings, ReaderSettings, Settings
-from tests.reading_world import Killed, World, _dies_after
+from tests.reading_world import Killed, World, dies_after
 
 QUIET_SECONDS = 5.0
 
@@ -48,7 +48,7 @@ class FollowingWorld(World):
 
     def die(self, *, records: int = 0, kept: int = 0) -> None:
         """Let the follower work until it has sent `records` more, and die; Kafka has `kept` of the unacknowledged."""
-        self.publisher.before_send = _dies_after(records)
+        self.publisher.before_send = dies_after(records)
         try:
             self.pass_time()
         except Killed:

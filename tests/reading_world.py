@@ -44,7 +44,7 @@ class World:
         kept: int = 0,
     ) -> list[FileOutcome]:
         """Run a reader. With `records` it dies once it has sent so many; `kept` of the unacknowledged are in Kafka."""
-        self.publisher.before_send = None if records is None else _dies_after(records)
+        self.publisher.before_send = None if records is None else dies_after(records)
         checkpoints = Checkpoints(self.settings, self.publisher, self.checkpoints())
         tools = Tools(self.settings, self.publisher, checkpoints, sensor, stop, self.progress.append)
         try:
@@ -111,7 +111,8 @@ class World:
         return claim.ends == ends
 
 
-def _dies_after(records: int) -> Callable[[str], None]:
+def dies_after(records: int) -> Callable[[str], None]:
+    """A publisher's `before_send` that lets so many records pass, and then kills the process."""
     left = records
 
     def before_send(_topic: str) -> None:

@@ -313,7 +313,7 @@ def attempt_of(tools: Tools, at: Checkpoint, reach: Reach | None = None) -> Atte
         tools.settings,
         tools.publisher,
         source=at.source,
-        kind=KIND,
+        kind=at.kind,
         name=at.name,
         stage=STAGE,
         number=at.attempt,

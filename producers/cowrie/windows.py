@@ -85,9 +85,7 @@ def runs(window: Window, *, max_events: int) -> Iterator[Run]:
     all_positions, lines = window.frame.positions, window.frame.lines
     for key, indices in window.groups.items():
         positions, events = [all_positions[index] for index in indices], [lines[index] for index in indices]
-        # The span of the run, cheap to tell, is no less than its bytes.
-        span = positions[-1] - positions[0] + len(events[-1])
-        if len(events) <= max_events and (span <= RECORD_BYTES or sum(map(len, events)) <= RECORD_BYTES):
+        if len(events) <= max_events and sum(map(len, events)) <= RECORD_BYTES:
             yield Run(key, positions, events)
             continue
         start = size = 0

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from producers.cowrie.progress import FileOutcome, Progress
 from sinks import migrate
 from sinks.projection import bind_to_log
-from tallystick.contracts import cowrie, stages, timestamps
+from tallystick.contracts import stages, timestamps
 from tallystick.contracts.catalogue import TOPICS
 from tallystick.contracts.topics import STAGES
 from tallystick.database.errors import told_plainly
@@ -76,7 +76,7 @@ def role_specs(settings: Settings, reader: RoleSpec, *, yields: Mapping[str, int
             spec,
             argv=(sys.executable, "-m", "tallystick.cli.run", *spec.argv),
             max_restarts=reader.max_restarts,
-            env=env,
+            env={**env, **spec.env},
             yields=yields.get(spec.name, 0),
         )
         for spec in (*waiting, reader)
@@ -91,13 +91,13 @@ def reader_spec(
     return RoleSpec("reader", ("reader", *options, *named, "--", *paths), one_shot=one_shot, max_restarts=max_restarts)
 
 
-def tell_of_dead_reader(settings: Settings, reading: Iterable[Progress], ended: Exit) -> None:
-    """Say in the log, for each source that was being read, that its reader is dead; only a stage's agent judges."""
+def tell_of_dead_reader(settings: Settings, kind: str, reading: Iterable[Progress], ended: Exit) -> None:
+    """Say of each source of `kind` that was being read that its reader is dead; only a stage's agent judges."""
     publisher = Publisher(settings, client_id="supervisor")
     for progress in reading:
         died = stages.Failed(
             source=progress.source,
-            kind=cowrie.KIND,
+            kind=kind,
             name=progress.path,
             stage="read",
             attempt=progress.attempt,

@@ -23,6 +23,7 @@ from tallystick.cli.deployment import (
 )
 from tallystick.cli.progress import Stage, View
 from tallystick.contracts import cowrie
+from tallystick.contracts.catalogue import PIPELINES
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import is_transient
 from tallystick.errors import ServiceError
@@ -31,7 +32,7 @@ from tallystick.logs import get_logger
 from tallystick.settings import Settings
 from tallystick.supervision.child import install
 from tallystick.supervision.exits import Exit, ExitReason
-from tallystick.supervision.restarting import PARTIAL_CODE
+from tallystick.supervision.restarting import PARTIAL_CODE, RoleSpec
 from tallystick.supervision.supervisor import Supervisor
 
 log = get_logger(__name__)
@@ -42,6 +43,23 @@ MEND_SECONDS = 5.0
 WARN_SECONDS = 30.0
 RESTARTS = 5
 """After how many restarts in a row a role is given up."""
+
+
+class ReaderCommand(msgspec.Struct, frozen=True):
+    """What brings the events: `arguments` after `tally run`, its environment, and the kind of its sources.
+
+    `unit` is what its progress counts.
+    """
+
+    arguments: tuple[str, ...]
+    kind: str = cowrie.KIND
+    unit: str = "bytes"
+    env: dict[str, str] = {}
+
+
+def log_reader(paths: Sequence[str], *, sensor: str | None) -> ReaderCommand:
+    """Return the command that reads log files."""
+    return ReaderCommand(reader_spec(paths, sensor=sensor, one_shot=True, max_restarts=RESTARTS).argv)
 
 
 class LoadResult(msgspec.Struct):
@@ -66,10 +84,10 @@ class LoadResult(msgspec.Struct):
 class Load:
     """Runs one load in this process's supervisor. `run` may be called once."""
 
-    def __init__(self, settings: Settings, paths: Sequence[str], *, sensor: str | None, view: View) -> None:
+    def __init__(self, settings: Settings, reader: ReaderCommand, *, view: View) -> None:
         self._asked = settings
         self._settings = stack.resolve(settings)
-        self._paths, self._sensor, self._view = paths, sensor, view
+        self._reader, self._view = reader, view
         self._progress: dict[str, Progress] = {}
         self._outcomes: dict[str, FileOutcome] = {}
         self._standings: dict[str, SourceStanding] = {}
@@ -85,7 +103,7 @@ class Load:
         started = time.monotonic()
         prepare(self._settings, self._engine)
         interrupted = False
-        reader = reader_spec(self._paths, sensor=self._sensor, one_shot=True, max_restarts=RESTARTS)
+        reader = RoleSpec("reader", self._reader.arguments, one_shot=True, max_restarts=RESTARTS, env=self._reader.env)
         stop = install()
         with Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=self._logs) as supervisor:
             for spec in role_specs(self._settings, reader, yields=YIELDS):
@@ -122,7 +140,7 @@ class Load:
             self._reader_done = ended.reason is ExitReason.FINISHED or ended.exit_code == PARTIAL_CODE
             if not self._reader_done:
                 reading = [progress for progress in self._progress.values() if progress.state == "reading"]
-                tell_of_dead_reader(self._settings, reading, ended)
+                tell_of_dead_reader(self._settings, self._reader.kind, reading, ended)
         if ended.reason is not ExitReason.FINISHED and ended.exit_code != PARTIAL_CODE:
             how = ended.signal or f"exit code {ended.exit_code}"
             self._view.say(f"{ended.role} ended ({ended.reason}, {how}): {ended.detail}")
@@ -149,12 +167,13 @@ class Load:
         for progress in reading:
             lines[progress.source] = max(lines.get(progress.source, 0), progress.events + progress.dead)
         total = sum(lines.values())
-        by_stage = {name: [s for k in known for s in k.stages if s.stage == name] for name in _STAGES}
+        names = [stage.name for stage in PIPELINES[self._reader.kind].stages]
+        by_stage = {name: [s for k in known for s in k.stages if s.stage == name] for name in names}
         persisted = sum(min(stage.observed, stage.claimed or stage.observed) for stage in by_stage["persisted"])
         files = max(len(self._sources()), 1)
         self._view.show(
             [
-                Stage("read", sum(p.bytes_read for p in reading), sum(p.size for p in reading), "bytes"),
+                Stage("read", sum(p.bytes_read for p in reading), sum(p.size for p in reading), self._reader.unit),
                 Stage("persisted", min(persisted, total), total, "lines"),
                 *(
                     Stage(name, sum(stage.verdict is not None for stage in by_stage[name]), files, "sources")
@@ -215,6 +234,3 @@ class Load:
             if outcome.state == "failed"
             and ((standing := self._standings.get(outcome.source)) is None or standing.succeeded)
         ]
-
-
-_STAGES = [stage.name for stage in cowrie.PIPELINE.stages]

@@ -32,7 +32,7 @@ def _roles() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Run one role in the foreground until it is told to stop.",
     )
-    for command in (reader, agents, sinks, verifier):
+    for command in (reader, importer, agents, sinks, verifier):
         roles.command()(command)
     roles.command("all")(everything)
     return roles
@@ -63,9 +63,7 @@ def reader(
 def _read(paths: list[str], sensor: str | None, stop: StopFlag) -> int | None:
     from producers.cowrie.reader import read_paths
 
-    outcomes = read_paths(
-        stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=lambda p: _tell("progress", p)
-    )
+    outcomes = read_paths(stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=_progress)
     for outcome in outcomes:
         _tell("outcome", outcome)
     return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
@@ -93,11 +91,6 @@ def _follow(paths: list[str], sensor: str | None, stop: StopFlag) -> int | None:
     return None
 
 
-def _tell(kind: str, what: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps({kind: _as_dict(what)}) + b"\n")
-    sys.stdout.buffer.flush()
-
-
 def everything(
     paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
     *,
@@ -116,6 +109,31 @@ def everything(
         return serve(load_settings(), paths, sensor=sensor, stop=stop)
 
     raise typer.Exit(run_role("all", work))
+
+
+def importer(
+    url: Annotated[str, typer.Option(envvar="TALLY_IMPORT_URL", help="The database of cowrieprocessor.")],
+    *,
+    since: Annotated[str, typer.Option(help="Of events from this time on.")] = "",
+    until: Annotated[str, typer.Option(help="Of events before this time.")] = "",
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+) -> None:
+    """Import a database of cowrieprocessor to its end. Prints progress and outcomes as JSON lines."""
+    from producers.cowrie.importing.importer import import_database
+
+    def work(stop: StopFlag) -> None:
+        for outcome in import_database(
+            stack.resolve(load_settings()),
+            url,
+            since=since,
+            until=until,
+            sensor=sensor,
+            stop=stop,
+            on_progress=_progress,
+        ):
+            _tell("outcome", outcome)
+
+    raise typer.Exit(run_role("importer", work))
 
 
 def agents() -> None:
@@ -159,10 +177,15 @@ def verifier() -> None:
     raise typer.Exit(run_role("verifier", work))
 
 
-def _as_dict(what: object) -> object:
+def _progress(what: object) -> None:
+    _tell("progress", what)
+
+
+def _tell(kind: str, what: object) -> None:
     import msgspec
 
-    return msgspec.to_builtins(what)
+    sys.stdout.buffer.write(orjson.dumps({kind: msgspec.to_builtins(what)}) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

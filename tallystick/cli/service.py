@@ -14,6 +14,7 @@ from tallystick.cli.deployment import (
     role_specs,
     tell_of_dead_reader,
 )
+from tallystick.contracts import cowrie
 from tallystick.database.engine import make_engine
 from tallystick.local import stack
 from tallystick.logs import get_logger
@@ -75,7 +76,7 @@ class Service:
 
     def _on_exit(self, ended: Exit) -> None:
         if ended.role == "reader" and ended.reason is not ExitReason.CANCELLED:
-            tell_of_dead_reader(self._settings, self._reading.values(), ended)
+            tell_of_dead_reader(self._settings, cowrie.KIND, self._reading.values(), ended)
             self._reading.clear()
 
     def _mend(self) -> None:

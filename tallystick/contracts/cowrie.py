@@ -19,6 +19,8 @@ from tallystick.contracts.topics import DEAD_LETTERS, Topic
 from tallystick.errors import TallyError
 
 KIND = "cowrie.log"
+IMPORT_KIND = "cowrie.import"
+"""A table of a database that another program has filled from logs."""
 SCHEMA = b"cowrie/1"
 
 EVENTS = Topic(
@@ -54,6 +56,7 @@ PIPELINE = Pipeline(
         Stage("verified", Recount()),
     ),
 )
+IMPORT_PIPELINE = Pipeline(kind=IMPORT_KIND, stages=PIPELINE.stages)
 
 MAX_SESSION_CHARS = 64
 MAX_NAME_CHARS = 255
