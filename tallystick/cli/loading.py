@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
+from producers.cowrie.formats import Format
 from producers.cowrie.progress import FileOutcome, Progress
 from sinks import migrate
 from sinks.projection import bind_to_log
@@ -66,10 +67,12 @@ class LoadResult(msgspec.Struct):
 class Load:
     """Runs one load in this process's supervisor. `run` may be called once."""
 
-    def __init__(self, settings: Settings, paths: Sequence[str], *, sensor: str | None, view: View) -> None:
+    def __init__(
+        self, settings: Settings, paths: Sequence[str], *, sensor: str | None, form: Format, view: View
+    ) -> None:
         self._asked = settings
         self._settings = stack.resolve(settings)
-        self._paths, self._sensor, self._view = paths, sensor, view
+        self._paths, self._sensor, self._form, self._view = paths, sensor, form, view
         self._progress: dict[str, Progress] = {}
         self._outcomes: dict[str, FileOutcome] = {}
         self._standings: dict[str, SourceStanding] = {}
@@ -127,7 +130,7 @@ class Load:
             "agents": ("agents",),
             **{f"sinks-{'-'.join(names)}": ("sinks", *names) for names in SINK_PROCESSES},
             "verifier": ("verifier",),
-            "reader": ("reader", *sensor, "--", *self._paths),
+            "reader": ("reader", *sensor, "--format", self._form.value, "--", *self._paths),
         }
         return [
             RoleSpec(name, (*command, *rest), one_shot=name == "reader", env=env, yields=YIELDS.get(name, 0))

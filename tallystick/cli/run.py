@@ -10,6 +10,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from producers.cowrie.formats import Format
 from tallystick.cli.entry import run
 from tallystick.errors import UsageError
 from tallystick.local import stack
@@ -40,6 +41,7 @@ def reader(
     paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
     *,
     sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="How events stand in the files.")] = Format.AUTO,
 ) -> None:
     """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read."""
     from producers.cowrie.progress import FileOutcome, Progress
@@ -51,7 +53,12 @@ def reader(
 
     def work(stop: StopFlag) -> int | None:
         outcomes = read_paths(
-            stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=lambda p: tell("progress", p)
+            stack.resolve(load_settings()),
+            paths,
+            sensor=sensor,
+            stop=stop,
+            on_progress=lambda p: tell("progress", p),
+            form=form,
         )
         for outcome in outcomes:
             tell("outcome", outcome)
