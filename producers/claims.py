@@ -10,12 +10,16 @@ from tallystick.settings import Settings
 
 
 class Attempt:
-    """One attempt at one stage of one source. Not thread-safe. Every method may raise ServiceError."""
+    """One attempt at one stage of one source. Not thread-safe. Every method may raise ServiceError.
+
+    `position` and `end`, where they are set, tell in every heartbeat how far it has read, and how far it could.
+    """
 
     def __init__(
         self, settings: Settings, publisher: Publisher, *, source: str, kind: str, name: str, stage: str, number: int
     ) -> None:
         self.source, self.kind, self.name, self.stage, self.number = source, kind, name, stage, number
+        self.position = self.end = -1
         self._publisher = publisher
         self._topic = settings.kafka.topic(STAGES)
         self._every = settings.reader.heartbeat_seconds
@@ -32,6 +36,8 @@ class Attempt:
                 stage=self.stage,
                 attempt=self.number,
                 at=timestamps.now(),
+                position=self.position,
+                end=self.end,
             )
         )
 

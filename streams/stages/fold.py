@@ -62,10 +62,13 @@ def _start(state: SourceState, event: Started) -> None:
     if event.attempt > state.attempt:
         _begin_attempt(state, event)
     if event.attempt == state.attempt:
+        if event.at >= state.heard_at:
+            state.position, state.end = event.position, event.end
         state.heard_at = max(state.heard_at, event.at)
         stages = _projection(state, event.projection).stages
-        if event.stage not in stages:
-            stages[event.stage] = StageState(event.attempt, started_at=event.at)
+        stage = stages.setdefault(event.stage, StageState(event.attempt, started_at=event.at))
+        if event.at > stage.ended_at:
+            _take_back(stage)
 
 
 def _claim(state: SourceState, event: Claimed) -> None:
@@ -76,7 +79,13 @@ def _claim(state: SourceState, event: Claimed) -> None:
     state.claims[event.stage] = event
     state.heard_at = max(state.heard_at, event.at)
     stage = _projection(state, EVERYWHERE).stages.get(event.stage)
-    if stage is not None and stage.presumed:
+    if stage is not None:
+        _take_back(stage)
+
+
+def _take_back(stage: StageState) -> None:
+    """Forget a failure that somebody else concluded: its worker lives."""
+    if stage.presumed:
         stage.verdict, stage.reason, stage.ended_at, stage.presumed = None, "", "", False
 
 
@@ -184,7 +193,7 @@ def _evaluate(state: SourceState, projection: Projection, stage: Stage, standing
     match stage.rule:
         case Balance():
             claim = _claim_of(state, stage.name)
-            return _balance(claim, standing) if claim else (None, "")
+            return _balance(claim, standing) if claim else _cursor(state, standing)
         case Tally(claim=of) as tally:
             claim = _claim_of(state, of)
             return _tally(claim, tally, projection, standing) if claim else (None, "")
@@ -199,6 +208,13 @@ def _evaluate(state: SourceState, projection: Projection, stage: Stage, standing
 def _claim_of(state: SourceState, stage: str) -> Claimed | None:
     claim = state.claims.get(stage)
     return claim if claim is not None and claim.attempt == state.attempt else None
+
+
+def _cursor(state: SourceState, standing: StageState) -> Judgement:
+    if state.position < 0 or state.end < 0:
+        return None, ""
+    standing.claimed, standing.observed = state.end, state.position
+    return None, f"at {state.position} of {state.end}, {max(0, state.end - state.position)} behind"
 
 
 def _balance(claim: Claimed, standing: StageState) -> Judgement:

@@ -20,7 +20,10 @@ class Verdict(StrEnum):
 
 
 class Started(msgspec.Struct, tag="started", tag_field="event", frozen=True, omit_defaults=True):
-    """A worker has begun `attempt` at `stage`. Sent again as its heartbeat, with a later `at`."""
+    """A worker has begun `attempt` at `stage`. Sent again as its heartbeat, with a later `at`.
+
+    `position` is how far it has read, `end` how far it could read now; -1 where it doesn't say.
+    """
 
     source: str
     kind: str
@@ -29,6 +32,8 @@ class Started(msgspec.Struct, tag="started", tag_field="event", frozen=True, omi
     attempt: int
     at: str
     projection: str = ""
+    position: int = -1
+    end: int = -1
 
 
 class Claimed(msgspec.Struct, tag="claimed", tag_field="event", frozen=True, omit_defaults=True):
@@ -141,7 +146,10 @@ class Projection(msgspec.Struct, omit_defaults=True):
 
 
 class SourceState(msgspec.Struct, omit_defaults=True):
-    """All that is known of a source: the value of `source.stages`. `revision` grows with every change."""
+    """All that is known of a source: the value of `source.stages`. `revision` grows with every change.
+
+    `position` and `end` are those of the newest heartbeat.
+    """
 
     source: str
     kind: str = ""
@@ -149,6 +157,8 @@ class SourceState(msgspec.Struct, omit_defaults=True):
     attempt: int = 0
     revision: int = 0
     heard_at: str = ""
+    position: int = -1
+    end: int = -1
     claims: dict[str, Claimed] = {}
     projections: dict[str, Projection] = {}
 
