@@ -93,12 +93,21 @@ class Outlet:
             if number % _RECORDS_PER_WAIT == 0:
                 self._on_wait()
         window.checkpoint = checkpoint
+        self.advance()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another window may be sent now."""
+        return len(self._windows) < MAX_WINDOWS and self._publisher.waiting < MAX_RECORDS
+
+    def advance(self) -> None:
+        """Move the checkpoint behind what Kafka has acknowledged by now. Waits for nothing: call often."""
         self._publisher.poll()
         self._advance()
 
     def wait_for_room(self) -> bool:
         """Wait until another window may be sent; False where the producer was told to stop."""
-        while len(self._windows) >= MAX_WINDOWS or self._publisher.waiting >= MAX_RECORDS:
+        while not self.has_room:
             if self._stop():
                 return False
             self._wait(0.05)

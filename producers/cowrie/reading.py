@@ -9,7 +9,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,12 +24,12 @@ from producers.cowrie.growth import Growth
 from producers.cowrie.identity import Identity
 from producers.cowrie.lines import Frame
 from producers.cowrie.progress import FileOutcome, Progress, State, Throttle
-from producers.cowrie.windows import Window, runs, sort_lines
-from producers.outlet import Outlet, Record
-from tallystick.contracts import dead_letters, slices, timestamps
-from tallystick.contracts.cowrie import EVENTS, KIND, SCHEMA
+from producers.cowrie.records import records_of
+from producers.cowrie.windows import Window, sort_lines
+from producers.outlet import Outlet
+from tallystick.contracts import timestamps
+from tallystick.contracts.cowrie import KIND
 from tallystick.contracts.sources import Checkpoint
-from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -176,16 +176,8 @@ class Reading:
             blank=self._at.blank + window.blank,
             at=timestamps.now(),
         )
-        self._outlet.send(self._records(window), self._at)
-
-    def _records(self, window: Window) -> Iterator[Record]:
-        source = self._at.source.encode()
-        low = next((window.frame.positions[first] for first, *_ in window.groups.values()), 0)
-        for run in runs(window, max_events=self._tools.settings.reader.max_events_per_record):
-            value, headers = slices.encode(source, SCHEMA, low, run.positions, run.events)
-            yield Record(EVENTS, run.key, value, headers)
-        for letter in window.letters:
-            yield Record(DEAD_LETTERS, source, dead_letters.encode(letter))
+        most = self._tools.settings.reader.max_events_per_record
+        self._outlet.send(records_of(window, self._at.source, max_events=most), self._at)
 
     def _on_wait(self) -> None:
         self._attempt.beat()
