@@ -39,6 +39,14 @@ class SourceStanding(msgspec.Struct, frozen=True):
     dead_letters: int
     bytes: int
     stages: list[StageStanding]
+    heard_at: str = ""
+
+    @property
+    def followed(self) -> StageStanding | None:
+        """The stage that shows cursor and lag, where this is an endless source that nobody has read to an end."""
+        if PIPELINES[self.kind].endless and self.stages and self.stages[0].verdict is not Verdict.SUCCEEDED:
+            return self.stages[0]
+        return None
 
     @property
     def succeeded(self) -> bool:
@@ -105,6 +113,7 @@ def read_standings(connection: sa.Connection, ids: Collection[str] | None = None
             dead_letters=row["dead_letters"],
             bytes=row["bytes"],
             stages=stages.get(row["source_id"], []),
+            heard_at=_time(row["heard_at"]),
         )
         for row in connection.execute(query).mappings()
     ]

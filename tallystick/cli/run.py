@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from producers.cowrie.formats import Format
+from producers.cowrie.plan import Begin, Plan, Until
 from tallystick.cli.entry import run
 from tallystick.errors import UsageError
 from tallystick.local import stack
@@ -32,7 +33,7 @@ def _roles() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Run one role in the foreground until it is told to stop.",
     )
-    for command in (reader, agents, sinks, verifier):
+    for command in (reader, rekey, agents, sinks, verifier):
         roles.command()(command)
     return roles
 
@@ -65,6 +66,37 @@ def reader(
         return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
 
     raise typer.Exit(run_role("reader", work))
+
+
+def rekey(
+    *,
+    topic: Annotated[str, typer.Option(help="The topic that Cowrie writes to.")] = "cowrie",
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option(help="The Kafka that has the topic, where it isn't the configured one.")
+    ] = None,
+    begin: Annotated[
+        Begin, typer.Option("--from", help="Where a partition begins that was never read.")
+    ] = Begin.BEGINNING,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop at the end that the topic has now, and claim all of it.")
+    ] = False,
+) -> None:
+    """Take what Cowrie's own Kafka output writes, and send it on by sensor and session."""
+
+    def work(stop: StopFlag) -> None:
+        from producers.cowrie.rekey import rekey as run_rekey
+
+        plan = Plan(
+            topic=topic,
+            sensor=sensor,
+            bootstrap_servers=bootstrap_servers,
+            begin=begin,
+            until=Until.END if until_end else Until.STOPPED,
+        )
+        run_rekey(stack.resolve(load_settings()), plan, stop)
+
+    raise typer.Exit(run_role("rekey", work))
 
 
 def agents() -> None:
