@@ -1,5 +1,6 @@
 """The forms in which events may stand in a log: how each is recognised, and that each gives the same events."""
 
+import bz2
 import gzip
 import json
 import os
@@ -291,3 +292,23 @@ def test_a_reader_that_dies_anywhere_loses_and_repeats_nothing(world: World, tmp
     assert (outcome.counts["events"], outcome.counts["dead"]) == (30, 2)
     assert world.observed(outcome.source) == (30, 2)
     assert world.ends_hold(world.stage_events(Claimed)[-1])
+
+
+def test_a_folder_of_daily_archives_may_hold_every_form_and_compression(world: World, tmp_path: Path) -> None:
+    days = {
+        "hp1/2026/cowrie.json.2026-11-19": as_lines(EVENTS[:5]),
+        "hp1/2026/cowrie.json.2026-11-20.gz": gzip.compress(as_pretty(EVENTS[5:10])),
+        "hp1/2026/cowrie.json.2026-11-21.bz2": bz2.compress(as_array(EVENTS[10:15])),
+        "hp2/cowrie.json.2026-11-20": as_pretty(EVENTS[15:20]),
+        "hp2/cowrie.json.2026-11-21.bz2": bz2.compress(as_lines(EVENTS[20:25])),
+        "hp2/cowrie.json.2026-11-22.gz": gzip.compress(json.dumps(EVENTS[25:]).encode()),
+    }
+    for name, content in reversed(days.items()):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        old(tmp_path / name, content)
+    outcomes = world.run(tmp_path)
+    assert [outcome.path for outcome in outcomes] == [str(tmp_path / name) for name in days], "sorted by date"
+    assert [(outcome.state, outcome.counts["events"], outcome.counts["dead"]) for outcome in outcomes] == [
+        ("claimed", 5, 0)
+    ] * 6
+    assert sorted(sent(world)) == sorted(LINES.splitlines())
