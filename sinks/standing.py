@@ -74,9 +74,10 @@ class SourceStanding(msgspec.Struct, frozen=True):
     @property
     def trouble(self) -> str:
         """Why it has not succeeded: the reasons of its stages, or what they wait for."""
+        stages = [self.followed] if self.followed else self.stages
         return "; ".join(
             f"{stage.stage}: {stage.verdict or 'waiting'}{': ' + stage.reason if stage.reason else ''}"
-            for stage in self.stages
+            for stage in stages
             if stage.verdict is not Verdict.SUCCEEDED
         )
 
