@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from producers.cowrie import lines, objects
 from producers.cowrie.objects import ObjectFramer, Place
-from producers.cowrie.scanning import START_BYTES
+from producers.cowrie.scanning import START_BYTES, compacted, without_space
 
 PIECE = 64
 MAX = 4_000
@@ -162,6 +162,13 @@ def test_from_the_end_of_any_frame_the_rest_is_found(
         again: Place = place if place == "row" or end == 0 else "unknown"
         found, _, _ = find(data.draw(chunks_of(content[end:])), again, at=end)
         assert (found.events, found.bad) == ([event for event in expected if event[0] >= end], [])
+
+
+@settings(max_examples=300, deadline=None)
+@given(found=an_object())
+def test_what_is_compacted_is_compacted_alike_by_both_ways(found: tuple[bytes, bytes]) -> None:
+    text, event = found
+    assert compacted(text) == without_space(text) == event
 
 
 @st.composite
