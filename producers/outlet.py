@@ -100,12 +100,11 @@ class Outlet:
             if number % _RECORDS_PER_WAIT == 0:
                 self._on_wait()
         window.checkpoint = checkpoint
-        self._publisher.poll()
         self.advance()
 
     @property
     def has_room(self) -> bool:
-        """Whether another window may be sent."""
+        """Whether another window may be sent now."""
         return len(self._windows) < MAX_WINDOWS and self._publisher.waiting < MAX_RECORDS
 
     @property
@@ -114,7 +113,8 @@ class Outlet:
         return not self._windows
 
     def advance(self) -> None:
-        """Take note of what has been acknowledged, and send the checkpoint if one is due. Doesn't wait."""
+        """Take note of what has been acknowledged, and send the checkpoint if one is due. Doesn't wait: call often."""
+        self._publisher.poll()
         while self._windows and self._windows[0].missing == 0 and self._windows[0].checkpoint is not None:
             self.acknowledged, self._unsaved = self._windows.popleft().checkpoint, True
         if self._unsaved and time.monotonic() - self._saved_at >= self._checkpoint_seconds:

@@ -56,6 +56,14 @@ class SourceStanding(msgspec.Struct, frozen=True):
     bytes: int
     stages: list[StageStanding]
     live: LiveStanding | None = None
+    heard_at: str = ""
+
+    @property
+    def followed(self) -> StageStanding | None:
+        """The stage that shows cursor and lag, where this is an endless source that nobody has read to an end."""
+        if PIPELINES[self.kind].endless and self.stages and self.stages[0].verdict is not Verdict.SUCCEEDED:
+            return self.stages[0]
+        return None
 
     @property
     def succeeded(self) -> bool:
@@ -83,9 +91,10 @@ class SourceStanding(msgspec.Struct, frozen=True):
     @property
     def trouble(self) -> str:
         """Why it has not succeeded: the reasons of its stages, or what they wait for."""
+        stages = [self.followed] if self.followed else self.stages
         return "; ".join(
             f"{stage.stage}: {stage.verdict or 'waiting'}{': ' + stage.reason if stage.reason else ''}"
-            for stage in self.stages
+            for stage in stages
             if stage.verdict is not Verdict.SUCCEEDED
         )
 
@@ -123,6 +132,7 @@ def read_standings(connection: sa.Connection, ids: Collection[str] | None = None
             bytes=row["bytes"],
             stages=stages.get(row["source_id"], []),
             live=_live(row),
+            heard_at=_time(row["heard_at"]),
         )
         for row in connection.execute(query).mappings()
     ]

@@ -9,7 +9,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,16 +19,17 @@ from producers.checkpoints import Checkpoints
 from producers.claims import Attempt
 from producers.cowrie.decompression import Content, DamagedStream
 from producers.cowrie.discovery import why_unreadable
+from producers.cowrie.formats import Format, make_framer
 from producers.cowrie.growth import Growth
 from producers.cowrie.identity import Identity
-from producers.cowrie.lines import Frame, Framer
+from producers.cowrie.lines import Frame
 from producers.cowrie.progress import FileOutcome, Progress, State, Throttle
-from producers.cowrie.windows import Window, runs, sort_lines
-from producers.outlet import Outlet, Record
-from tallystick.contracts import dead_letters, slices, stages, timestamps
-from tallystick.contracts.cowrie import EVENTS, KIND, SCHEMA
+from producers.cowrie.records import records_of
+from producers.cowrie.windows import Window, sort_lines
+from producers.outlet import Outlet
+from tallystick.contracts import stages, timestamps
+from tallystick.contracts.cowrie import KIND
 from tallystick.contracts.sources import Checkpoint
-from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -42,7 +43,7 @@ _PROGRESS_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every file of one run is read with. `sensor` is that of events that name none."""
+    """What every file of one run is read with. `sensor` is that of events that name none, `form` that of every file."""
 
     settings: Settings
     publisher: Publisher
@@ -50,6 +51,7 @@ class Tools:
     sensor: str
     stop: Callable[[], bool]
     on_progress: Callable[[Progress], None]
+    form: Format = Format.AUTO
 
 
 Reach = Callable[[], stages.Reach]
@@ -82,7 +84,7 @@ class Reading:
         self._counted_letter = known.position if known.unfinished else -1
         self._digest = found.digest
         self._at = msgspec.structs.replace(self._begun, unfinished=0, whole="")
-        self._framer = Framer(found.position, max_line_bytes=tools.settings.reader.max_line_bytes)
+        self._framer = make_framer(found.form, found.position, max_line_bytes=tools.settings.reader.max_line_bytes)
         self._attempt = attempt_of(tools, self._at, reach)
         self._outlet = Outlet(
             tools.settings,
@@ -214,16 +216,17 @@ class Reading:
 
     def _take(self, data: bytes) -> bool:
         """Send what `data`, the content read last, completes; False where the reader was told to stop meanwhile."""
-        start, hashed = self._content.position - len(data), 0
+        unhashed = self._framer.undecided + data
+        start, hashed = self._content.position - len(unhashed), 0
         for frame in self._framer.feed(data):
             if not self._outlet.wait_for_room():
                 return False
             consumed = max(hashed, frame.end - start)
-            self._digest.update(memoryview(data)[hashed:consumed])
+            self._digest.update(memoryview(unhashed)[hashed:consumed])
             digest = self._at.digest if frame.end == self._at.position else self._digest.hexdigest()
             self._send(self._sort(frame), position=frame.end, digest=digest)
             hashed = consumed
-        self._digest.update(memoryview(data)[hashed:])
+        self._digest.update(memoryview(unhashed)[hashed : len(unhashed) - len(self._framer.undecided)])
         return True
 
     def _sort(self, frame: Frame, reason: str = "") -> Window:
@@ -233,6 +236,7 @@ class Reading:
         """Send the last line although it has no end: it is read again, once it has, unless it is an event already."""
         if not (length := self._framer.unfinished_bytes):
             return
+        self._digest.update(self._framer.undecided)
         window = self._sort(self._framer.finish(), reason)
         position, whole = self._framer.position, self._digest.hexdigest()
         if window.letters:
@@ -253,16 +257,8 @@ class Reading:
             blank=self._at.blank + window.blank,
             at=timestamps.now(),
         )
-        self._outlet.send(self._records(window), self._at)
-
-    def _records(self, window: Window) -> Iterator[Record]:
-        source = self._at.source.encode()
-        low = next((window.frame.positions[first] for first, *_ in window.groups.values()), 0)
-        for run in runs(window, max_events=self._tools.settings.reader.max_events_per_record):
-            value, headers = slices.encode(source, SCHEMA, low, run.positions, run.events)
-            yield Record(EVENTS, run.key, value, headers)
-        for letter in window.letters:
-            yield Record(DEAD_LETTERS, source, dead_letters.encode(letter))
+        most = self._tools.settings.reader.max_events_per_record
+        self._outlet.send(records_of(window, self._at.source, max_events=most), self._at)
 
     def _on_wait(self) -> None:
         self._attempt.beat()

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
+from producers.cowrie.formats import Format
 from producers.cowrie.reader import check_sensor
 from tallystick.cli.loading import Load, LoadResult, ReaderCommand, log_reader
 from tallystick.cli.progress import View, make_view
@@ -27,6 +28,7 @@ def load(
     paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns; compressed or not.")],
     *,
     sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="How events stand in the files.")] = Format.AUTO,
     database: Annotated[
         str | None, typer.Option(help="The database to fill: postgresql://… or sqlite:///…; else the configured one.")
     ] = None,
@@ -39,7 +41,8 @@ def load(
     """
     check_sensor(sensor)
     settings = with_database(load_settings(), database)
-    result = run_load(settings, paths, sensor=sensor, view=make_view(sys.stderr if as_json else sys.stdout))
+    view = make_view(sys.stderr if as_json else sys.stdout)
+    result = run_load(settings, paths, sensor=sensor, form=form, view=view)
     if as_json:
         print_result_as_json(result)
     else:
@@ -63,9 +66,11 @@ def with_database(settings: Settings, url: str | None) -> Settings:
     return settings.model_copy(update={"database": DatabaseSettings(url=SecretStr(url))})
 
 
-def run_load(settings: Settings, paths: list[str], *, sensor: str | None, view: View) -> LoadResult:
+def run_load(
+    settings: Settings, paths: list[str], *, sensor: str | None, view: View, form: Format = Format.AUTO
+) -> LoadResult:
     """Run one load of log files with all its processes and return what came of it."""
-    return run_reader(settings, log_reader(paths, sensor=sensor), view=view)
+    return run_reader(settings, log_reader(paths, sensor=sensor, form=form), view=view)
 
 
 def run_reader(settings: Settings, reader: ReaderCommand, *, view: View) -> LoadResult:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
+from producers.cowrie.formats import Format
 from producers.cowrie.progress import FileOutcome, Progress
 from sinks.standing import SourceStanding, read_standings
 from tallystick.cli.deployment import (
@@ -57,9 +58,11 @@ class ReaderCommand(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
 
 
-def log_reader(paths: Sequence[str], *, sensor: str | None) -> ReaderCommand:
+def log_reader(paths: Sequence[str], *, sensor: str | None, form: Format) -> ReaderCommand:
     """Return the command that reads log files."""
-    return ReaderCommand(reader_spec(paths, sensor=sensor, one_shot=True, max_restarts=RESTARTS).argv)
+    return ReaderCommand(
+        reader_spec(paths, sensor=sensor, options=("--format", form.value), one_shot=True, max_restarts=RESTARTS).argv
+    )
 
 
 class LoadResult(msgspec.Struct):

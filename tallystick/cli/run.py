@@ -11,6 +11,8 @@ from typing import Annotated
 import orjson
 import typer
 
+from producers.cowrie.formats import Format
+from producers.cowrie.plan import Begin, Plan, Until
 from tallystick.cli.entry import run
 from tallystick.errors import UsageError
 from tallystick.local import stack
@@ -32,7 +34,7 @@ def _roles() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Run one role in the foreground until it is told to stop.",
     )
-    for command in (reader, importer, agents, sinks, verifier):
+    for command in (reader, rekey, importer, agents, sinks, verifier):
         roles.command()(command)
     roles.command("all")(everything)
     return roles
@@ -45,6 +47,7 @@ def reader(
     paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
     *,
     sensor: Sensor = None,
+    form: Annotated[Format, typer.Option("--format", help="How events stand in the files.")] = Format.AUTO,
     follow: Annotated[
         bool, typer.Option("--follow", help="Follow the logs as they are written, until the reader is told to stop.")
     ] = False,
@@ -53,17 +56,21 @@ def reader(
 
     With --follow it goes on reading as they grow, are rotated and compressed, and claims each one that is complete.
     """
+    if follow and form not in {Format.AUTO, Format.LINES}:
+        raise UsageError(f"logs are followed line by line: leave --format {form.value} or --follow out")
 
     def work(stop: StopFlag) -> int | None:
-        return (_follow if follow else _read)(paths, sensor, stop)
+        return _follow(paths, sensor, stop) if follow else _read(paths, sensor, form, stop)
 
     raise typer.Exit(run_role("reader", work))
 
 
-def _read(paths: list[str], sensor: str | None, stop: StopFlag) -> int | None:
+def _read(paths: list[str], sensor: str | None, form: Format, stop: StopFlag) -> int | None:
     from producers.cowrie.reader import read_paths
 
-    outcomes = read_paths(stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=_progress)
+    outcomes = read_paths(
+        stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=_progress, form=form
+    )
     for outcome in outcomes:
         _tell("outcome", outcome)
     return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
@@ -134,6 +141,37 @@ def importer(
             _tell("outcome", outcome)
 
     raise typer.Exit(run_role("importer", work))
+
+
+def rekey(
+    *,
+    topic: Annotated[str, typer.Option(help="The topic that Cowrie writes to.")] = "cowrie",
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option(help="The Kafka that has the topic, where it isn't the configured one.")
+    ] = None,
+    begin: Annotated[
+        Begin, typer.Option("--from", help="Where a partition begins that was never read.")
+    ] = Begin.BEGINNING,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop at the end that the topic has now, and claim all of it.")
+    ] = False,
+) -> None:
+    """Take what Cowrie's own Kafka output writes, and send it on by sensor and session."""
+
+    def work(stop: StopFlag) -> None:
+        from producers.cowrie.rekey import rekey as run_rekey
+
+        plan = Plan(
+            topic=topic,
+            sensor=sensor,
+            bootstrap_servers=bootstrap_servers,
+            begin=begin,
+            until=Until.END if until_end else Until.STOPPED,
+        )
+        run_rekey(stack.resolve(load_settings()), plan, stop)
+
+    raise typer.Exit(run_role("rekey", work))
 
 
 def agents() -> None:

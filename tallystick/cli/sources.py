@@ -1,4 +1,4 @@
-"""`tally sources`: every source with its stages, counts, times and verdict."""
+"""`tally sources`: every source with its stages, counts, times and verdict; of an endless one, how far it is read."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,7 +11,7 @@ from sinks import migrate
 from sinks.standing import SourceStanding, StageStanding, read_standings
 from tallystick.cli.terminal import console, print_json, safe
 from tallystick.contracts.stages import Verdict
-from tallystick.contracts.timestamps import seconds_between
+from tallystick.contracts.timestamps import now, seconds_between
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import told_plainly
 from tallystick.local import stack
@@ -40,8 +40,11 @@ def sources(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
     if as_json:
         print_json([standing_as_dict(standing) for standing in standings])
     elif standings:
-        console().print(standings_table(standings))
-        print_trouble(standings)
+        if ending := [standing for standing in standings if not standing.followed]:
+            console().print(standings_table(ending))
+        if endless := [standing for standing in standings if standing.followed]:
+            console().print(streams_table(endless, now=now()))
+        print_trouble([*ending, *(standing for standing in endless if standing.followed and standing.followed.verdict)])
     else:
         typer.echo("no sources yet: `tally load PATH…` reads some")
 
@@ -71,6 +74,26 @@ def standings_table(standings: Sequence[SourceStanding]) -> Table:
             *(_cell(by_name.get(name)) for name in stages),
             _verdict(standing),
         )
+    return table
+
+
+def streams_table(standings: Sequence[SourceStanding], *, now: str) -> Table:
+    """Return endless sources as a table: how far each is read at the canonical time `now`, and when it was heard of."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("stream", overflow="fold")
+    for name in ("at", "end", "behind", "heard"):
+        table.add_column(name, justify="right")
+    table.add_column("state")
+    for standing in standings:
+        if stage := standing.followed:
+            table.add_row(
+                safe(standing.name),
+                f"{stage.observed:,}",
+                f"{stage.claimed:,}",
+                f"{max(0, stage.claimed - stage.observed):,}",
+                f"{seconds_between(standing.heard_at, now):.0f} s ago" if standing.heard_at else "-",
+                stage.verdict or "following",
+            )
     return table
 
 

@@ -21,6 +21,8 @@ from tallystick.errors import TallyError
 KIND = "cowrie.log"
 IMPORT_KIND = "cowrie.import"
 """A table of a database that another program has filled from logs."""
+KAFKA_KIND = "cowrie.kafka"
+"""A partition of a topic that Cowrie's own Kafka output writes to: an endless source, unless it is read to an end."""
 SCHEMA = b"cowrie/1"
 
 EVENTS = Topic(
@@ -40,23 +42,30 @@ SESSIONS = Topic(
 )
 TOPICS = (EVENTS, SESSIONS)
 
-PIPELINE = Pipeline(
-    kind=KIND,
-    stages=(
-        Stage("read", Balance()),
-        Stage(
-            "persisted",
-            Tally(
-                claim="read",
-                observers=(("raw_events", EVENTS.name, "events"), ("dead_letters", DEAD_LETTERS.name, "dead")),
-                recorded_by="sources",
+
+def _pipeline(kind: str, *, first: str, endless: bool = False) -> Pipeline:
+    return Pipeline(
+        kind=kind,
+        stages=(
+            Stage(first, Balance()),
+            Stage(
+                "persisted",
+                Tally(
+                    claim=first,
+                    observers=(("raw_events", EVENTS.name, "events"), ("dead_letters", DEAD_LETTERS.name, "dead")),
+                    recorded_by="sources",
+                ),
             ),
+            Stage("aggregated", Chain(claim=first, agent="sessions", topic=EVENTS.name, sink="session_summaries")),
+            Stage("verified", Recount()),
         ),
-        Stage("aggregated", Chain(claim="read", agent="sessions", topic=EVENTS.name, sink="session_summaries")),
-        Stage("verified", Recount()),
-    ),
-)
-IMPORT_PIPELINE = Pipeline(kind=IMPORT_KIND, stages=PIPELINE.stages)
+        endless=endless,
+    )
+
+
+PIPELINE = _pipeline(KIND, first="read")
+IMPORT_PIPELINE = _pipeline(IMPORT_KIND, first="read")
+KAFKA_PIPELINE = _pipeline(KAFKA_KIND, first="followed", endless=True)
 
 MAX_SESSION_CHARS = 64
 MAX_NAME_CHARS = 255

@@ -35,6 +35,7 @@ class Started(msgspec.Struct, tag="started", tag_field="event", frozen=True, omi
     """A worker has begun `attempt` at `stage`. Sent again as its heartbeat, with a later `at`.
 
     `reach` is only given of a source that is live: somebody still writes to it, so it is not claimed yet.
+    `position` is how far it has read, `end` how far it could read now; -1 where it doesn't say.
     """
 
     source: str
@@ -45,6 +46,8 @@ class Started(msgspec.Struct, tag="started", tag_field="event", frozen=True, omi
     at: str
     projection: str = ""
     reach: Reach | None = None
+    position: int = -1
+    end: int = -1
 
 
 class Claimed(msgspec.Struct, tag="claimed", tag_field="event", frozen=True, omit_defaults=True):
@@ -160,6 +163,7 @@ class SourceState(msgspec.Struct, omit_defaults=True):
     """All that is known of a source: the value of `source.stages`. `revision` grows with every change.
 
     `reach` is that of the last heartbeat, of a source that is live; none once it is claimed or has failed.
+    `position` and `end` are those of the newest heartbeat.
     """
 
     source: str
@@ -168,6 +172,8 @@ class SourceState(msgspec.Struct, omit_defaults=True):
     attempt: int = 0
     revision: int = 0
     heard_at: str = ""
+    position: int = -1
+    end: int = -1
     claims: dict[str, Claimed] = {}
     projections: dict[str, Projection] = {}
     reach: Reach | None = None

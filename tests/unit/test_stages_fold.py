@@ -16,6 +16,7 @@ from tallystick.contracts.stages import (
     Reported,
     SourceState,
     StageEvent,
+    StageState,
     Started,
     Verdict,
 )
@@ -273,3 +274,33 @@ def test_a_failure_that_the_worker_told_itself_is_not_taken_back() -> None:
     state, _, _ = tell([beat(1), said, beat(4)])
     assert state.projections[""].stages["read"].verdict is Verdict.FAILED
     assert state.reach is None
+
+
+def heard(second: int, position: int = -1, end: int = -1) -> Started:
+    return Started("s", cowrie.KAFKA_KIND, "cowrie/0", "followed", 1, at(second), position=position, end=end)
+
+
+def followed(*events: StageEvent) -> StageState:
+    return tell(list(events))[0].projections[""].stages["followed"]
+
+
+def test_an_endless_source_has_a_cursor_and_a_lag_and_no_verdict() -> None:
+    stage = followed(heard(1, 5, 9), heard(2, 8, 12))
+    assert (stage.verdict, stage.observed, stage.claimed, stage.reason) == (None, 8, 12, "at 8 of 12, 4 behind")
+
+
+def test_a_heartbeat_that_was_overtaken_moves_no_cursor_back() -> None:
+    assert followed(heard(2, 8, 12), heard(1, 5, 9)).observed == 8
+
+
+def test_an_endless_source_that_was_read_to_an_end_is_judged_by_its_claim() -> None:
+    counts = {"lines": 3, "events": 2, "dead": 0, "blank": 1}
+    claim = Claimed("s", cowrie.KAFKA_KIND, "cowrie/0", "followed", 1, at(3), counts, {"cowrie.events": {0: 5}})
+    stage = followed(heard(1, 0, 3), claim)
+    assert (stage.verdict, stage.claimed, stage.observed) == (Verdict.SUCCEEDED, 3, 3)
+
+
+def test_a_presumed_failure_is_taken_back_by_a_later_heartbeat_and_not_by_an_earlier_one() -> None:
+    silent = Failed("s", cowrie.KAFKA_KIND, "cowrie/0", "followed", 1, at(5), "silent", presumed=True)
+    assert followed(heard(1, 5, 9), silent, heard(4, 6, 9)).verdict is Verdict.FAILED
+    assert followed(heard(1, 5, 9), silent, heard(6, 7, 9)).verdict is None
