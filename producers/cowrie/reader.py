@@ -1,8 +1,7 @@
 """The reader: log files become slices, dead letters and claims. The shell around the pure parts beside it."""
 
-import dataclasses
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,13 +10,13 @@ from producers.checkpoints import Checkpoints, read_checkpoints
 from producers.cowrie.decompression import CHUNK_BYTES, Content, DamagedStream, decompressed
 from producers.cowrie.discovery import LogFile, Problem, as_text, why_unreadable
 from producers.cowrie.growth import Growth
-from producers.cowrie.identity import first_line, identify
+from producers.cowrie.identity import first_item, identify, recognise_form
 from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reading import Reading, Tools, attempt_of, claim_again, nothing_read
-from producers.cowrie.selection import Job, job_of_paths
+from producers.cowrie.selection import Job
 from producers.outlet import STOP_SECONDS, Outlet
 from tallystick.contracts import timestamps
-from tallystick.contracts.cowrie import MAX_NAME_CHARS, UNKNOWN_SENSOR
+from tallystick.contracts.cowrie import MAX_NAME_CHARS
 from tallystick.contracts.sources import log_source_id
 from tallystick.errors import UsageError
 from tallystick.kafka.publisher import Publisher
@@ -27,42 +26,27 @@ from tallystick.settings import Settings
 log = get_logger(__name__)
 
 
-def read_paths(
-    settings: Settings,
-    paths: Sequence[str],
-    *,
-    sensor: str | None,
-    stop: Callable[[], bool],
-    on_progress: Callable[[Progress], None],
-) -> list[FileOutcome]:
-    """Read the log files that `paths` stand for, one after the other, and return how each of them ended.
-
-    A file that can't be read is an outcome and leaves the others alone. `sensor` is that of events that name none.
-    `stop` is asked often; once it is True the reader ends at the next window, and all that is left is `interrupted`.
-    `on_progress` is called when a file begins and ends, and in between some times a second.
-    Raises UsageError for a sensor name that no event may have, ServiceError as `read_jobs` does.
-    """
-    check_sensor(sensor)
-    job = job_of_paths(settings.sensor, paths, sensor=sensor)
-    return read_jobs(settings, [job], stop=stop, on_progress=on_progress)
-
-
 def read_jobs(
-    settings: Settings, jobs: Iterable[Job], *, stop: Callable[[], bool], on_progress: Callable[[Progress], None]
+    settings: Settings, jobs: Sequence[Job], *, stop: Callable[[], bool], on_progress: Callable[[Progress], None]
 ) -> list[FileOutcome]:
-    """Read the files of `jobs`, each as its job says, one after the other; see `read_paths`.
+    """Read the files of `jobs`, each as its job says, one after the other, and return how each of them ended.
 
+    A file that can't be read is an outcome and leaves the others alone.
+    `stop` is asked often; once it is True the reader ends at the next window, and all that is left is `interrupted`.
+    `on_progress` is called with every file before the first one begins, when a file begins and ends, and in between
+    some times a second.
     Raises ServiceError where Kafka refuses a record or can't be asked for the positions (once it has begun, the reader
     waits for a Kafka that is away).
     """
     publisher = Publisher(settings, client_id="reader")
     checkpoints = Checkpoints(settings, publisher, read_checkpoints(settings))
-    tools = Tools(settings, publisher, checkpoints, UNKNOWN_SENSOR, stop, on_progress)
-    outcomes = [
-        read_found(dataclasses.replace(tools, sensor=job.sensor, zone=job.zone), found)
-        for job in jobs
-        for found in job.files
-    ]
+    for job in jobs:
+        for found in job.files:
+            on_progress(_waiting(job, found))
+    outcomes = []
+    for job in jobs:
+        tools = Tools(settings, publisher, checkpoints, job.sensor, stop, on_progress, job.form, job.zone)
+        outcomes += [read_found(tools, found) for found in job.files]
     publisher.flush(STOP_SECONDS if stop() else None)
     return outcomes
 
@@ -85,15 +69,17 @@ def _read_file(tools: Tools, path: str) -> FileOutcome:
                 stop=tools.stop,
                 wait=tools.publisher.poll,
             )
-            while not first_line(content)[1] and growth.changes():
+            form = recognise_form(content, tools.form)
+            while not first_item(content, form)[1] and growth.changes():
                 growth.note()
-            found = identify(content, tools.checkpoints.known)
+                form = recognise_form(content, tools.form)
+            found = identify(content, tools.checkpoints.known, form)
             known = found.checkpoint
             if known is not None and known.claimed and not found.changed:
                 if _read_to_end(content) == known.damage:
                     return claim_again(tools, name, known, content, growth)
                 content.seek(found.position)
-            return Reading(tools, name, found, content, growth).run()
+            return Reading(tools, name, found, content, size=growth.size).run(growth)
     except OSError as error:
         return _refuse(tools, path, why_unreadable(error))
     except DamagedStream as error:
@@ -108,6 +94,15 @@ def _read_to_end(content: Content) -> str:
     except DamagedStream as damage:
         return str(damage)
     return str(content.damage() or "")
+
+
+def _waiting(job: Job, found: LogFile | Problem) -> Progress:
+    """Return what is told of a file that is to be read, as long as it has not begun."""
+    try:
+        size = Path(found.path).stat().st_size if isinstance(found, LogFile) else 0
+    except OSError:
+        size = 0  # reading it says why
+    return Progress(as_text(found.path), "", 0, 0, 0, size, 0, 0, 0, "waiting", job.sensor)
 
 
 def _refuse(tools: Tools, path: str, reason: str) -> FileOutcome:

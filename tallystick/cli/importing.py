@@ -1,141 +1,81 @@
-"""The sensors of cowrieprocessor's `sensors.toml` as tables of ours. Pure: text in, text and warnings out.
+"""`tally import`: what another program has stored, replayed through the log into the database."""
 
-A secret stays a reference (`env:NAME`, `file:PATH`). No other value of the file is ever repeated, in warnings neither:
-it may be a secret.
-"""
+import sys
+from typing import Annotated
 
-import re
-import tomllib
-from collections.abc import Sequence
-from typing import Any
+import typer
 
-import msgspec
+from producers.cowrie.importing.database import OldDatabase
+from producers.cowrie.importing.identity import bound
+from producers.cowrie.reader import check_sensor
+from tallystick.cli.load import exit_code, print_result, print_result_as_json, run_reader, with_database
+from tallystick.cli.loading import ReaderCommand
+from tallystick.cli.progress import make_view
+from tallystick.contracts.cowrie import IMPORT_KIND
+from tallystick.settings import load_settings
 
-from tallystick.errors import ConfigurationError
-from tallystick.settings import SensorSettings, is_reference, sensor_from
-
-_TAKEN = {"name", "logpath", "time_zone", "tags", "format"}
-_SECRET = re.compile(r"api|key|secret|token|pass|credential|auth", re.IGNORECASE)
-
-
-class Imported(msgspec.Struct, frozen=True):
-    """The sensors of a file, and what of it could not be taken, a warning each."""
-
-    sensors: list[SensorSettings]
-    warnings: list[str]
+app = typer.Typer(no_args_is_help=True, help="Import what another program has stored; its database is only read.")
 
 
-def read_foreign(text: str, *, origin: str) -> Imported:
-    """Return the sensors of `text`, the content of the file `origin`.
+def register(parent: typer.Typer) -> None:
+    """Add the commands of this module to `parent`."""
+    parent.add_typer(app, name="import")
 
-    Raises ConfigurationError with everything that is wrong at once, where it is no TOML, holds no sensor, or a sensor
-    has no usable name or path.
+
+@app.callback()
+def _group() -> None:
+    """Keep `cowrieprocessor` a command of its own, although it is the only one."""
+
+
+@app.command()
+def cowrieprocessor(
+    url: Annotated[
+        str,
+        typer.Argument(
+            envvar="TALLY_IMPORT_URL",
+            help="Its database: postgresql://… or sqlite:///…; give one with a password in the environment.",
+        ),
+    ],
+    *,
+    since: Annotated[str, typer.Option(help="Only events from this time on: 2026-01-31, or with a time.")] = "",
+    until: Annotated[str, typer.Option(help="Only events before this time.")] = "",
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="The database to fill: postgresql://… or sqlite:///…; else the configured one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON; progress goes to stderr.")] = False,
+) -> None:
+    """Import the events of a database that cowrieprocessor has filled, and wait until each table has its verdict.
+
+    The old database is opened read-only. Import again to bring over what has come since; nothing counts twice.
+    Exit codes are those of `tally load`.
     """
+    check_sensor(sensor)
+    bounds = {"since": bound(since), "until": bound(until)}
+    settings = with_database(load_settings(), database)
+    _look_at(url)
+    reader = ReaderCommand(
+        (
+            "importer",
+            *(f"--{name}={moment}" for name, moment in bounds.items() if moment),
+            *((f"--sensor={sensor}",) if sensor else ()),
+        ),
+        kind=IMPORT_KIND,
+        unit="row ids",
+        env={"TALLY_IMPORT_URL": url},
+    )
+    result = run_reader(settings, reader, view=make_view(sys.stderr if as_json else sys.stdout))
+    if as_json:
+        print_result_as_json(result)
+    else:
+        print_result(result)
+    raise typer.Exit(exit_code(result))
+
+
+def _look_at(url: str) -> None:
+    """Raise UsageError or ServiceError where there is nothing to import, before anything is started."""
+    old = OldDatabase(url, max_bytes=0)
     try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{origin} can't be read as TOML: {error}") from None
-    tables = content.get("sensor")
-    if not isinstance(tables, list) or not tables:
-        raise ConfigurationError(f"{origin} holds no [[sensor]] table; is it the sensors.toml of cowrieprocessor?")
-    sensors: dict[str, SensorSettings] = {}
-    warnings = [f"[{key}] is left out: it is about no sensor" for key in content if key != "sensor"]
-    wrong = []
-    for number, table in enumerate(tables, 1):
-        where = _where(number, table)
-        try:
-            sensor = sensor_from(_ours(table, where, warnings))
-        except ConfigurationError as error:
-            wrong.append(f"  {where}: {error}")
-            continue
-        if sensor.name in sensors:
-            wrong.append(f"  {where}: another sensor of the file has this name")
-        sensors[sensor.name] = sensor
-    if wrong:
-        raise ConfigurationError("\n".join([f"{origin} can't be imported:", *wrong]))
-    return Imported(list(sensors.values()), warnings)
-
-
-def merged(text: str, sensors: Sequence[SensorSettings], *, origin: str) -> tuple[str, list[str]]:
-    """Return `text`, a configuration file, with the tables of new sensors after it, and the names that it had already.
-
-    What was there stays as it is, byte for byte. Raises ConfigurationError where `origin` is no TOML, or holds its
-    sensors in a form that can't be added to.
-    """
-    try:
-        there = tomllib.loads(text).get("sensor", [])
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{origin} can't be read as TOML: {error}") from None
-    tables = there if isinstance(there, list) else []
-    names = {table.get("name") for table in tables if isinstance(table, dict)}
-    new = [sensor for sensor in sensors if sensor.name not in names]
-    if not new:
-        return text, [sensor.name for sensor in sensors]
-    joint = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-    result = text + joint + as_toml(new)
-    try:
-        tomllib.loads(result)
-    except tomllib.TOMLDecodeError:
-        raise ConfigurationError(
-            f"{origin} holds `sensor` in another form than [[sensor]] tables, so none can be added; write it as tables"
-        ) from None
-    return result, [sensor.name for sensor in sensors if sensor.name in names]
-
-
-def as_toml(sensors: Sequence[SensorSettings]) -> str:
-    """Return `[[sensor]]` tables; values at their default are left out. All of it is printable ASCII or letters."""
-    return "\n".join(_table(sensor) for sensor in sensors)
-
-
-def _ours(table: Any, where: str, warnings: list[str]) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        raise ConfigurationError("it is no table")
-    paths = table.get("logpath")
-    if is_reference(paths):
-        raise ConfigurationError("logpath is a reference; write the path itself")
-    ours = {key: table[key] for key in ("name", "time_zone", "tags", "format") if key in table}
-    ours["paths"] = [paths] if isinstance(paths, str) else paths or []
-    ours["secrets"] = {}
-    for key, value in table.items():
-        if key in _TAKEN:
-            continue
-        if is_reference(value):
-            ours["secrets"][key] = value
-        elif _SECRET.search(key):
-            warnings.append(
-                f"{where}: {key} is left out: it holds a secret in clear text; put it into an environment variable or "
-                f"a file, and write env:NAME or file:PATH in its place"
-            )
-        else:
-            warnings.append(f"{where}: {key} is left out: there is no such setting here")
-    return ours
-
-
-def _where(number: int, table: Any) -> str:
-    name = table.get("name") if isinstance(table, dict) else None
-    return f"sensor {name!r}" if isinstance(name, str) else f"sensor number {number}"
-
-
-def _table(sensor: SensorSettings) -> str:
-    given = sensor.model_dump(exclude_defaults=True, exclude={"secrets"})
-    lines = ["[[sensor]]", *(f"{name} = {_value(value)}" for name, value in given.items())]
-    if sensor.secrets:
-        pairs = (f"{_text(name)} = {_text(reference)}" for name, reference in sensor.secrets.items())
-        lines.append(f"secrets = {{ {', '.join(pairs)} }}")
-    return "\n".join(lines) + "\n"
-
-
-def _value(value: str | Sequence[str]) -> str:
-    return _text(value) if isinstance(value, str) else f"[{', '.join(map(_text, value))}]"
-
-
-def _text(text: str) -> str:
-    return '"' + "".join(map(_char, text)) + '"'
-
-
-def _char(char: str) -> str:
-    if char in {'"', "\\"}:
-        return f"\\{char}"
-    if char.isprintable():
-        return char
-    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+        old.require()
+    finally:
+        old.close()

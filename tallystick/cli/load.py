@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from tallystick.cli.choosing import jobs_of, left_out
-from tallystick.cli.loading import Asked, Load, LoadResult
+from producers.cowrie.formats import Format
+from tallystick.cli.choosing import Asked, jobs_of, left_out
+from tallystick.cli.loading import Load, LoadResult, ReaderCommand, log_reader
 from tallystick.cli.progress import View, make_view
-from tallystick.cli.run import DAYS_HELP, SENSOR_HELP
+from tallystick.cli.run import DAYS_HELP, FORMAT_HELP, SENSOR_HELP
 from tallystick.cli.sources import print_trouble, standing_as_dict, standings_table
-from tallystick.cli.status.observer import make_observer
+from tallystick.cli.status.observer import Observer, make_observer
 from tallystick.cli.terminal import console, print_json, safe
 from tallystick.logs import configure
 from tallystick.settings import DatabaseSettings, Settings, load_settings
@@ -32,6 +33,7 @@ def load(
     *,
     sensor: Annotated[str | None, typer.Option(help=SENSOR_HELP)] = None,
     days: Annotated[int | None, typer.Option(min=0, help=DAYS_HELP)] = None,
+    form: Annotated[Format | None, typer.Option("--format", help=FORMAT_HELP)] = None,
     database: Annotated[
         str | None, typer.Option(help="The database to fill: postgresql://… or sqlite:///…; else the configured one.")
     ] = None,
@@ -50,27 +52,27 @@ def load(
     Exit code 0: every source was read, persisted, aggregated and verified. 1: something did not tally; a table says
     what and why. 2: usage. 130: interrupted; the next run goes on where this one stopped.
     """
+    asked = Asked(tuple(paths or ()), sensor=sensor, days=days, form=form)
+    asked.check()
     settings = with_status(with_database(load_settings(), database), folder=status_dir, seconds=status_poll_seconds)
-    jobs = jobs_of(settings, paths or [], sensor=sensor, days=days)
+    jobs = jobs_of(settings, asked)
     for line in left_out(jobs, days):
         typer.echo(safe(line), err=True)
-    asked = Asked(tuple(paths or ()), sensor=sensor, days=days, jobs=tuple(jobs))
-    result = run_load(settings, asked, view=make_view(sys.stderr if as_json else sys.stdout))
+    view = make_view(sys.stderr if as_json else sys.stdout)
+    with make_observer(settings, [job.sensor for job in jobs if job.files]) as observer:
+        result = run_reader(settings, log_reader(asked), view=view, observer=observer)
     if as_json:
-        print_json(
-            {
-                "succeeded": result.succeeded,
-                "interrupted": result.interrupted,
-                "seconds": round(result.seconds, 3),
-                "sources": [standing_as_dict(standing) for standing in result.standings],
-                "problems": result.problems,
-            }
-        )
+        print_result_as_json(result)
     else:
         print_result(result)
+    raise typer.Exit(exit_code(result))
+
+
+def exit_code(result: LoadResult) -> int:
+    """Return the exit code that tells of `result`."""
     if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(0 if result.succeeded else 1)
+        return INTERRUPTED
+    return 0 if result.succeeded else 1
 
 
 def with_database(settings: Settings, url: str | None) -> Settings:
@@ -89,13 +91,18 @@ def with_status(settings: Settings, *, folder: Path | None, seconds: float | Non
     return settings.model_copy(update={"status": settings.status.model_copy(update=update)})
 
 
-def run_load(settings: Settings, asked: Asked, *, view: View) -> LoadResult:
-    """Run one load with all its processes and return what came of it."""
+def run_reader(
+    settings: Settings, reader: ReaderCommand, *, view: View, observer: Observer | None = None
+) -> LoadResult:
+    """Run what `reader` reads through the whole pipeline, with all its processes, and return what came of it.
+
+    `observer` is told how it goes.
+    """
     folder = settings.home / "logs"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "load.log").open("a") as log_file, view, make_observer(settings, asked.jobs) as observer:
+    with (folder / "load.log").open("a") as log_file, view:
         configure(settings, role="load", stream=log_file)
-        return Load(settings, asked, view=view, observer=observer).run()
+        return Load(settings, reader, view=view, observer=observer or Observer()).run()
 
 
 def print_result(result: LoadResult) -> None:
@@ -114,3 +121,16 @@ def print_result(result: LoadResult) -> None:
     else:
         good = sum(standing.succeeded for standing in result.standings)
         typer.echo(f"NOT DONE: {good} of {len(result.standings)} sources succeeded; what did not tally stands above")
+
+
+def print_result_as_json(result: LoadResult) -> None:
+    """Print what came of a load for programs."""
+    print_json(
+        {
+            "succeeded": result.succeeded,
+            "interrupted": result.interrupted,
+            "seconds": round(result.seconds, 3),
+            "sources": [standing_as_dict(standing) for standing in result.standings],
+            "problems": result.problems,
+        }
+    )

@@ -4,22 +4,28 @@
 imports only what it needs, and therefore within its function.
 """
 
+import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import orjson
 import typer
 
+from producers.cowrie.formats import Format
+from producers.cowrie.plan import Begin, Plan, Until
+from producers.cowrie.selection import Followed, Job
 from tallystick.cli.entry import run
 from tallystick.errors import UsageError
 from tallystick.local import stack
-from tallystick.settings import load_settings
+from tallystick.settings import Settings, load_settings
 from tallystick.supervision.child import StopFlag
 from tallystick.supervision.restarting import PARTIAL_CODE
 from tallystick.supervision.roles import run_role
 
 SENSOR_HELP = "With PATHS: the sensor of events that name none. Without: which configured ones to read, as all or A,B."
 DAYS_HELP = "Without PATHS: leave out files whose content is older than so many days."
+FORMAT_HELP = "With PATHS: how events stand in the files; else as the sensor says, or as their beginning shows."
 
 
 def register(app: typer.Typer) -> None:
@@ -34,38 +40,156 @@ def _roles() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Run one role in the foreground until it is told to stop.",
     )
-    for command in (reader, agents, sinks, verifier):
+    for command in (reader, rekey, importer, agents, sinks, verifier):
         roles.command()(command)
+    roles.command("all")(everything)
     return roles
+
+
+Sensor = Annotated[str | None, typer.Option("--sensor", help=SENSOR_HELP)]
 
 
 def reader(
     paths: Annotated[list[str] | None, typer.Argument(help="Log files, folders or patterns.")] = None,
     *,
-    sensor: Annotated[str | None, typer.Option(help=SENSOR_HELP)] = None,
+    sensor: Sensor = None,
     days: Annotated[int | None, typer.Option(min=0, help=DAYS_HELP)] = None,
+    form: Annotated[Format | None, typer.Option("--format", help=FORMAT_HELP)] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Follow the logs as they are written, until the reader is told to stop.")
+    ] = False,
 ) -> None:
     """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read.
 
     Without PATHS the files of configured sensors are read: `--sensor all`, or some names.
+    With --follow it goes on reading as they grow, are rotated and compressed, and claims each one that is complete.
     """
-    from producers.cowrie.progress import FileOutcome, Progress
-    from producers.cowrie.reader import read_jobs
-    from tallystick.cli.choosing import jobs_of
+    from tallystick.cli.choosing import Asked, followed_of, jobs_of
 
-    def tell(kind: str, what: FileOutcome | Progress) -> None:
-        sys.stdout.buffer.write(orjson.dumps({kind: _as_dict(what)}) + b"\n")
-        sys.stdout.buffer.flush()
+    asked = Asked(tuple(paths or ()), sensor=sensor, days=days, form=form)
+    (asked.check_followed if follow else asked.check)()
 
     def work(stop: StopFlag) -> int | None:
         settings = load_settings()
-        jobs = jobs_of(settings, paths or [], sensor=sensor, days=days)
-        outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=lambda p: tell("progress", p))
-        for outcome in outcomes:
-            tell("outcome", outcome)
-        return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
+        return (
+            _follow(settings, followed_of(settings, asked), stop)
+            if follow
+            else _read(settings, jobs_of(settings, asked), stop)
+        )
 
     raise typer.Exit(run_role("reader", work))
+
+
+def _read(settings: Settings, jobs: Sequence[Job], stop: StopFlag) -> int | None:
+    from producers.cowrie.reader import read_jobs
+
+    outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=_progress)
+    for outcome in outcomes:
+        _tell("outcome", outcome)
+    return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
+
+
+def _follow(settings: Settings, followed: Sequence[Followed], stop: StopFlag) -> int | None:
+    from producers.cowrie.following.loop import follow_logs
+
+    def tell(kind: str, what: object) -> None:
+        try:
+            _tell(kind, what)
+        except BrokenPipeError:
+            # Whoever started it is gone. What is left in the buffer must not fail once more at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            stop.request("nobody reads standard output any more")
+
+    follow_logs(
+        stack.resolve(settings),
+        followed,
+        stop=stop,
+        on_progress=lambda progress: tell("progress", progress),
+        on_outcome=lambda outcome: tell("outcome", outcome),
+    )
+    return None
+
+
+def everything(
+    paths: Annotated[list[str] | None, typer.Argument(help="Log files, folders or patterns.")] = None,
+    *,
+    sensor: Sensor = None,
+) -> None:
+    """Run all roles, supervised, with a reader that follows the logs: what a service is made of.
+
+    Without PATHS the files of configured sensors are followed: `--sensor all`, or some names.
+    Creates the topics and brings the database up to date first. A role that ends is started again, for as long as that
+    can help; the log says why it ended. Stops all of them on SIGTERM. Exit 2 or 78: the command line or the
+    configuration is wrong, so that another start can't help.
+    """
+    from tallystick.cli.choosing import Asked, followed_of
+    from tallystick.cli.service import serve
+
+    asked = Asked(tuple(paths or ()), sensor=sensor)
+    asked.check_followed()
+
+    def work(stop: StopFlag) -> int | None:
+        settings = load_settings()
+        followed_of(settings, asked)
+        return serve(settings, asked.paths, sensor=sensor, stop=stop)
+
+    raise typer.Exit(run_role("all", work))
+
+
+def importer(
+    url: Annotated[str, typer.Option(envvar="TALLY_IMPORT_URL", help="The database of cowrieprocessor.")],
+    *,
+    since: Annotated[str, typer.Option(help="Of events from this time on.")] = "",
+    until: Annotated[str, typer.Option(help="Of events before this time.")] = "",
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+) -> None:
+    """Import a database of cowrieprocessor to its end. Prints progress and outcomes as JSON lines."""
+    from producers.cowrie.importing.importer import import_database
+
+    def work(stop: StopFlag) -> None:
+        for outcome in import_database(
+            stack.resolve(load_settings()),
+            url,
+            since=since,
+            until=until,
+            sensor=sensor,
+            stop=stop,
+            on_progress=_progress,
+        ):
+            _tell("outcome", outcome)
+
+    raise typer.Exit(run_role("importer", work))
+
+
+def rekey(
+    *,
+    topic: Annotated[str, typer.Option(help="The topic that Cowrie writes to.")] = "cowrie",
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option(help="The Kafka that has the topic, where it isn't the configured one.")
+    ] = None,
+    begin: Annotated[
+        Begin, typer.Option("--from", help="Where a partition begins that was never read.")
+    ] = Begin.BEGINNING,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop at the end that the topic has now, and claim all of it.")
+    ] = False,
+) -> None:
+    """Take what Cowrie's own Kafka output writes, and send it on by sensor and session."""
+
+    def work(stop: StopFlag) -> None:
+        from producers.cowrie.rekey import rekey as run_rekey
+
+        plan = Plan(
+            topic=topic,
+            sensor=sensor,
+            bootstrap_servers=bootstrap_servers,
+            begin=begin,
+            until=Until.END if until_end else Until.STOPPED,
+        )
+        run_rekey(stack.resolve(load_settings()), plan, stop)
+
+    raise typer.Exit(run_role("rekey", work))
 
 
 def agents() -> None:
@@ -109,10 +233,15 @@ def verifier() -> None:
     raise typer.Exit(run_role("verifier", work))
 
 
-def _as_dict(what: object) -> object:
+def _progress(what: object) -> None:
+    _tell("progress", what)
+
+
+def _tell(kind: str, what: object) -> None:
     import msgspec
 
-    return msgspec.to_builtins(what)
+    sys.stdout.buffer.write(orjson.dumps({kind: msgspec.to_builtins(what)}) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from rich.table import Table
 from producers.cowrie.discovery import LogFile, Problem, as_text, discover
 from sinks.schema import session_sources, session_summaries, sources
 from sinks.standing import read_time
-from tallystick.cli.importing import as_toml, merged, read_foreign
+from tallystick.cli.foreign_sensors import as_toml, merged, read_foreign
 from tallystick.cli.terminal import console, print_json, safe
 from tallystick.database.engine import make_engine
 from tallystick.errors import ConfigurationError, UsageError

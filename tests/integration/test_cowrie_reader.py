@@ -10,7 +10,8 @@ import pytest
 
 from producers.checkpoints import read_checkpoints
 from producers.cowrie.progress import FileOutcome, Progress
-from producers.cowrie.reader import read_paths
+from producers.cowrie.reader import read_jobs
+from producers.cowrie.selection import job_of_paths
 from tallystick.contracts import dead_letters, slices, stages
 from tallystick.contracts.cowrie import EVENTS, read_session_key
 from tallystick.contracts.slices import Slice
@@ -38,9 +39,8 @@ def content() -> bytes:
 
 
 def read(settings: Settings, *paths: Path, sensor: str | None = None) -> list[FileOutcome]:
-    return read_paths(
-        settings, [str(path) for path in paths], sensor=sensor, stop=lambda: False, on_progress=lambda _progress: None
-    )
+    job = job_of_paths((), [str(path) for path in paths], sensor=sensor)
+    return read_jobs(settings, [job], stop=lambda: False, on_progress=lambda _progress: None)
 
 
 def with_small_windows(settings: Settings) -> Settings:
@@ -135,7 +135,7 @@ def test_a_reader_that_was_stopped_goes_on_where_it_was(
     def stop() -> bool:
         return bool(seen) and seen[-1].events > 1_000
 
-    [first] = read_paths(settings, [str(log)], sensor=None, stop=stop, on_progress=seen.append)
+    [first] = read_jobs(settings, [job_of_paths((), [str(log)], sensor=None)], stop=stop, on_progress=seen.append)
     assert (first.state, seen[-1].state) == ("interrupted", "interrupted")
     assert 1_000 < first.counts["events"] < 4_000
     log.rename(log.with_name("renamed"))

@@ -1,6 +1,7 @@
 """What status files say. Pure: typed snapshots in, documents out; times and clocks are arguments."""
 
 import hashlib
+import math
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Literal
@@ -29,13 +30,18 @@ class Phase(StrEnum):
 
 
 class Counters(msgspec.Struct, frozen=True):
-    """What a load has counted of one sensor. `advance` sees to it that none ever falls."""
+    """What a load has counted of one sensor. `advance` sees to it that none ever falls.
+
+    What concerns events counts all of each source since its beginning; `events_new` is what this load has read of them.
+    """
 
     files_total: int = 0
     files_processed: int = 0
+    files_claimed: int = 0
     bytes_total: int = 0
     bytes_read: int = 0
     events_read: int = 0
+    events_new: int = 0
     invalid: int = 0
     inserted: int = 0
     present: int = 0
@@ -80,12 +86,18 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What is the same for all documents that are written at one time. `now` is a canonical time."""
+    """What is the same for all documents that are written at one time.
+
+    `now` is a canonical time; `state` and `problems` are those of the load as a whole, `seconds` since its beginning.
+    """
 
     ingest_id: str
     hostname: str
     pid: int
     now: str
+    seconds: float
+    state: State = "running"
+    problems: tuple[str, ...] = ()
 
 
 def advance(before: Counters, seen: Counters) -> Counters:
@@ -96,8 +108,6 @@ def advance(before: Counters, seen: Counters) -> Counters:
 def phase_of(snapshot: Snapshot) -> Phase:
     """Return the phase that a sensor is in; the last one once all is done."""
     counters = snapshot.counters
-    if snapshot.state == "done":
-        return Phase.WRITING
     if not snapshot.reader_done:
         return Phase.READING
     if counters.persisted < counters.sources:
@@ -105,8 +115,8 @@ def phase_of(snapshot: Snapshot) -> Phase:
     return Phase.ANALYSIS if counters.aggregated < counters.sources else Phase.WRITING
 
 
-def total(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Return all sensors of a load as one."""
+def total(run: Run, snapshots: Iterable[Snapshot]) -> Snapshot:
+    """Return all sensors of a load as one. It is done only if the load is, and each of them."""
     found = list(snapshots)
     dead = [one.dead for one in found]
     newest = max(dead, key=lambda one: one.last_updated or "", default=DeadLetters())
@@ -115,18 +125,18 @@ def total(snapshots: Iterable[Snapshot]) -> Snapshot:
     for one in found:
         for phase, at in one.began.items():
             began[phase] = min(at, began.get(phase, at))
-    states = {one.state for one in found}
+    done = bool(found) and all(one.state == "done" for one in found)
     return Snapshot(
         sensor="",
         counters=Counters(*map(sum, columns)),
         dead=msgspec.structs.replace(newest, total=sum(one.total for one in dead)),
-        state=next((state for state in ("running", "failed") if state in states), "done"),
-        reader_done=all(one.reader_done for one in found),
+        state="failed" if run.state == "done" and not done else run.state,
+        reader_done=bool(found) and all(one.reader_done for one in found),
         current=next((one.current for one in found if one.current), None),
         checkpoint={path: at for one in found for path, at in one.checkpoint.items()},
-        problems=tuple(problem for one in found for problem in one.problems),
+        problems=(*run.problems, *(problem for one in found for problem in one.problems)),
         began=began,
-        seconds=max((one.seconds for one in found), default=0.0),
+        seconds=run.seconds,
     )
 
 
@@ -136,7 +146,7 @@ def documents(run: Run, snapshots: Iterable[Snapshot]) -> dict[str, dict[str, An
     `<phase>.json` and `status.json` are of all sensors, `<sensor>/<phase>.json` of one.
     """
     found = list(snapshots)
-    everything = total(found)
+    everything = total(run, found)
     files = {phase.file: document(run, everything, phase) for phase in _begun(everything)}
     for one in found:
         for phase in _begun(one):
@@ -149,19 +159,21 @@ def documents(run: Run, snapshots: Iterable[Snapshot]) -> dict[str, dict[str, An
     return files
 
 
+def phase_files(sensors: Iterable[str]) -> list[str]:
+    """Return the path of every file that tells of a phase, whether it has begun or not."""
+    folders = ["", *(f"{folder_name(sensor)}/" for sensor in sensors)]
+    return [f"{folder}{phase.file}" for folder in folders for phase in Phase]
+
+
 def document(run: Run, snapshot: Snapshot, phase: Phase) -> dict[str, Any]:
     """Return what is to say of one phase of a sensor, or of all of them."""
     counters, dead = snapshot.counters, snapshot.dead
-    now_in = phase_of(snapshot)
-    left = list(Phase).index(phase) < list(Phase).index(now_in) or snapshot.state == "done"
-    began = snapshot.began.get(phase.value, 0.0)
-    following = [at for name, at in snapshot.began.items() if at > began]
-    phase_seconds = max((min(following) if left and following else snapshot.seconds) - began, 0.0)
-    done, whole = _progress(counters, phase)
+    state = _state_of(snapshot, phase)
+    phase_seconds = _phase_seconds(snapshot, phase)
     return {
         "version": VERSION,
         "phase": phase.value,
-        "state": "done" if left else snapshot.state,
+        "state": state,
         "sensor": snapshot.sensor or None,
         "ingest_id": run.ingest_id,
         "hostname": run.hostname,
@@ -169,12 +181,13 @@ def document(run: Run, snapshot: Snapshot, phase: Phase) -> dict[str, Any]:
         "timestamp": run.now,
         "last_updated": run.now,
         "heartbeat": run.now,
-        "progress": _shown_progress(done, whole, phase_seconds),
+        "progress": _progress(counters, phase, state, phase_seconds),
         "elapsed": {"phase_seconds": round(phase_seconds, 3), "total_seconds": round(snapshot.seconds, 3)},
         "elapsed_secs": round(snapshot.seconds, 3),
         "files": {
-            "total": max(counters.files_total, counters.files_processed),
+            "total": counters.files_total,
             "processed": counters.files_processed,
+            "claimed": counters.files_claimed,
             "current": snapshot.current,
         },
         "processed_files": counters.files_processed,
@@ -191,7 +204,7 @@ def document(run: Run, snapshot: Snapshot, phase: Phase) -> dict[str, Any]:
             "duplicates_skipped": counters.present,
             "batches_committed": None,
             "duration_seconds": round(snapshot.seconds, 3),
-            "events_per_second": _rate(counters.events_read, snapshot.seconds),
+            "events_per_second": _rate(counters.events_new, snapshot.seconds),
         },
         "checkpoint": snapshot.checkpoint,
         "dead_letter": msgspec.structs.asdict(dead),
@@ -221,28 +234,50 @@ def _begun(snapshot: Snapshot) -> list[Phase]:
     return phases[: phases.index(phase_of(snapshot)) + 1]
 
 
-def _progress(counters: Counters, phase: Phase) -> tuple[int, int]:
+def _state_of(snapshot: Snapshot, phase: Phase) -> State:
+    """Return the state of a phase that has begun. One that was left is done, unless a file of it was not read."""
+    if snapshot.state == "done":
+        return "done"
+    if phase is phase_of(snapshot):
+        return snapshot.state
+    counters = snapshot.counters
+    return "failed" if phase is Phase.READING and counters.files_claimed < counters.files_total else "done"
+
+
+def _phase_seconds(snapshot: Snapshot, phase: Phase) -> float:
+    began = snapshot.began.get(phase.value)
+    if began is None:
+        return 0.0  # it was over before anybody looked
+    end = min((at for at in snapshot.began.values() if at > began), default=snapshot.seconds)
+    return max(end - began, 0.0)
+
+
+def _progress(counters: Counters, phase: Phase, state: State, seconds: float) -> dict[str, Any]:
     match phase:
         case Phase.READING:
-            return counters.bytes_read, counters.bytes_total
+            done, whole = counters.bytes_read, counters.bytes_total
         case Phase.INDEXING:
-            return counters.indexed, counters.events_read
+            done, whole = counters.indexed, counters.events_read
         case Phase.ANALYSIS:
-            return counters.aggregated, counters.sources
+            done, whole = counters.aggregated, counters.sources
         case Phase.WRITING:
-            return counters.verified, counters.sources
-
-
-def _shown_progress(done: int, whole: int, seconds: float) -> dict[str, Any]:
+            done, whole = counters.verified, counters.sources
     current = min(done, whole)
     rate = _rate(current, seconds)
     return {
         "current": current,
         "total": whole,
-        "percent": round(100 * current / whole, 2) if whole else 0.0,
+        "percent": _percent(current, whole, state),
         "rate_per_sec": rate,
         "eta_seconds": round((whole - current) / rate, 1) if rate else None,
     }
+
+
+def _percent(current: int, whole: int, state: State) -> float:
+    """Return how much of `whole` there is, cut to two places; 100 only where all of it is, or nothing has to be."""
+    if not whole:
+        return 100.0 if state == "done" else 0.0
+    return math.floor(10_000 * current / whole) / 100
 
 
 def _rate(count: int, seconds: float) -> float:

@@ -1,6 +1,6 @@
 """From what a load knows of one sensor to the snapshot that its status files show. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -10,57 +10,73 @@ from tallystick.cli.status.counting import Held
 from tallystick.cli.status.documents import Counters, DeadLetters, Snapshot, State
 from tallystick.contracts.stages import Verdict
 
+_UNFINISHED = {"waiting", "reading"}
+
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What is known of one sensor: bytes of each of its files, what the reader told of them, and what came of it."""
+    """What is known of one sensor: what the reader told of each of its files, and what the database knows of them.
 
-    sizes: Mapping[str, int]
+    `standings` and `held` are by source.
+    """
+
     progress: Sequence[Progress]
     standings: Mapping[str, SourceStanding]
     held: Mapping[str, Held]
 
 
 def snapshot_of(sensor: str, evidence: Evidence, *, ended: State, seconds: float) -> Snapshot:
-    """Return how a sensor stands. `ended` is `running`, or how the load as a whole ended."""
-    over = [said for said in evidence.progress if said.state != "reading"]
-    current = next((said.path for said in evidence.progress if said.state == "reading"), None)
-    known = [evidence.standings[one] for one in _sources(evidence) if one in evidence.standings]
-    files = max(len(evidence.sizes), len(evidence.progress))
+    """Return how a sensor stands. `ended` is `running`, or how the load as a whole ended.
+
+    A sensor is done once each of its files is claimed and each source of it has succeeded, whatever becomes of others.
+    """
+    files, sources = evidence.progress, _sources(evidence)
+    known = [
+        standing for one in sources if (standing := evidence.standings.get(one)) and standing.attempt >= sources[one]
+    ]
+    counters = _counters(evidence, sources, known)
+    whole = bool(files) and counters.files_claimed == len(files) and len(known) == len(sources)
+    done = whole and all(one.succeeded for one in known)
     return Snapshot(
         sensor=sensor,
-        counters=_counters(evidence, known, files),
-        dead=_letters([held for one in _sources(evidence) if (held := evidence.held.get(one))]),
-        state=_state(ended, evidence, known, files),
-        reader_done=len(over) >= files,
-        current=current,
-        checkpoint={said.path: said.position for said in evidence.progress},
+        counters=counters,
+        dead=_letters([held for one in sources if (held := evidence.held.get(one))]),
+        state="done" if done else "running" if ended == "running" else "failed",
+        reader_done=bool(files) and counters.files_processed == len(files),
+        current=next((said.path for said in files if said.state == "reading"), None),
+        checkpoint={said.path: said.position for said in files if said.source},
         problems=tuple(f"{one.name}: {one.trouble}" for one in known if _is_lost(one)),
         seconds=seconds,
     )
 
 
-def _sources(evidence: Evidence) -> list[str]:
-    return list(dict.fromkeys(said.source for said in evidence.progress if said.source))
-
-
-def _counters(evidence: Evidence, known: Sequence[SourceStanding], files: int) -> Counters:
-    sources = _sources(evidence)
-    events, invalid = dict.fromkeys(sources, 0), dict.fromkeys(sources, 0)
-    sizes, read = dict(evidence.sizes), 0
+def _sources(evidence: Evidence) -> dict[str, int]:
+    """Return the sources that the reader has named, with its newest attempt: verdicts of older ones don't count."""
+    attempts: dict[str, int] = {}
     for said in evidence.progress:
         if said.source:
+            attempts[said.source] = max(attempts.get(said.source, 0), said.attempt)
+    return attempts
+
+
+def _counters(evidence: Evidence, sources: Collection[str], known: Sequence[SourceStanding]) -> Counters:
+    events, before, invalid = (dict.fromkeys(sources, 0) for _ in range(3))
+    for said in evidence.progress:
+        if said.source:
+            # Two files may be copies of one source: its events count once.
             events[said.source] = max(events[said.source], said.events)
+            before[said.source] = max(before[said.source], said.before)
             invalid[said.source] = max(invalid[said.source], said.dead)
-        sizes[said.path] = max(said.size, sizes.get(said.path, 0))
-        read += said.bytes_read if said.state == "reading" else sizes[said.path]
     held = {source: found for source in sources if (found := evidence.held.get(source))}
     aggregated = {one.source for one in known if _succeeded(one, "aggregated")}
+    total = sum(events.values())
     return Counters(
-        files_total=files,
-        files_processed=sum(said.state != "reading" for said in evidence.progress),
-        bytes_total=sum(sizes.values()),
-        bytes_read=read,
-        events_read=sum(events.values()),
+        files_total=len(evidence.progress),
+        files_processed=sum(said.state not in _UNFINISHED for said in evidence.progress),
+        files_claimed=sum(said.state == "claimed" for said in evidence.progress),
+        bytes_total=sum(said.size for said in evidence.progress),
+        bytes_read=sum(_bytes_read(said) for said in evidence.progress),
+        events_read=total,
+        events_new=max(total - sum(before.values()), 0),
         invalid=sum(invalid.values()),
         inserted=sum(found.inserted for found in held.values()),
         present=sum(found.present for found in held.values()),
@@ -74,17 +90,14 @@ def _counters(evidence: Evidence, known: Sequence[SourceStanding], files: int) -
     )
 
 
+def _bytes_read(said: Progress) -> int:
+    """Return how much of a file has been read: all of one that is claimed, whatever stood behind its last event."""
+    return said.size if said.state == "claimed" else min(said.bytes_read, said.size)
+
+
 def _letters(held: Sequence[Held]) -> DeadLetters:
     newest = max((one.letters for one in held), key=lambda letters: letters.last_updated or "", default=DeadLetters())
     return msgspec.structs.replace(newest, total=sum(one.letters.total for one in held))
-
-
-def _state(ended: State, evidence: Evidence, known: Sequence[SourceStanding], files: int) -> State:
-    if ended == "running":
-        return "running"
-    claimed = sum(said.state == "claimed" for said in evidence.progress)
-    whole = claimed == files and len(known) == len(_sources(evidence))
-    return "done" if whole and all(one.succeeded for one in known) else "failed"
 
 
 def _is_lost(standing: SourceStanding) -> bool:

@@ -13,12 +13,10 @@ import msgspec
 import orjson
 import sqlalchemy as sa
 
-from producers.cowrie.discovery import as_text
-from producers.cowrie.progress import FileOutcome, Progress, Throttle
-from producers.cowrie.selection import Job
+from producers.cowrie.progress import Progress, Throttle
 from sinks.standing import SourceStanding
 from tallystick.cli.status.counting import Held, read_held
-from tallystick.cli.status.documents import Run, Snapshot, State, advance, documents, phase_of
+from tallystick.cli.status.documents import Counters, Run, Snapshot, State, advance, documents, phase_files, phase_of
 from tallystick.cli.status.gathering import Evidence, snapshot_of
 from tallystick.contracts import timestamps
 from tallystick.errors import ConfigurationError
@@ -28,12 +26,14 @@ from tallystick.settings import Settings
 
 log = get_logger(__name__)
 
+_REST = 20
+"""Between two counts passes so many times the time that one takes."""
+
 
 class Seen(msgspec.Struct, frozen=True):
     """What a load knows of itself: what the reader has told by path, and the standings by source."""
 
     progress: Mapping[str, Progress]
-    outcomes: Mapping[str, FileOutcome]
     standings: Mapping[str, SourceStanding]
     engine: sa.Engine
 
@@ -44,8 +44,8 @@ class Observer:
     def observe(self, seen: Seen) -> None:
         """Take the newest state. Cheap: call it often."""
 
-    def end(self, seen: Seen, *, state: State) -> None:
-        """Take the last state."""
+    def end(self, seen: Seen, *, state: State, problems: Sequence[str]) -> None:
+        """Take the last state, and what is wrong with the load as a whole."""
 
     def abandon(self, reason: str) -> None:
         """Take that the load ended with an error."""
@@ -61,74 +61,78 @@ class Observer:
 
 
 class StatusFiles(Observer):
-    """Writes status files into a folder, each replaced as a whole, at most every `seconds` and once at the end.
+    """Writes status files of `sensors` into a folder, each replaced as a whole, at most every `seconds` and at the end.
 
     A write that fails is told once in the log, and does not end the load.
     """
 
     def __init__(
-        self, folder: Path, jobs: Sequence[Job], *, seconds: float, clock: Callable[[], float] = time.monotonic
+        self, folder: Path, sensors: Sequence[str], *, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._folder, self._clock = folder, clock
         self._throttle = Throttle(seconds, clock)
         self._started = clock()
         self._ingest_id = uuid.uuid4().hex
-        self._sizes: dict[str, dict[str, int]] = {}
-        for job in jobs:
-            sizes = self._sizes.setdefault(job.sensor, {})
-            sizes.update({as_text(file.path): _size(file.path) for file in job.files})
+        self._snapshots = {sensor: Snapshot(sensor, Counters()) for sensor in sensors}
         self._held: dict[str, Held] = {}
-        self._snapshots: dict[str, Snapshot] = {}
+        self._count_at = float("-inf")
+        self._ended = False
         self._warned = False
 
     def observe(self, seen: Seen) -> None:
         """See Observer."""
         if self._throttle.due():
-            self._take(seen)
-            self._write()
+            if self._clock() >= self._count_at:
+                self._count(seen)
+            self._take(seen, "running")
+            self._write("running")
 
-    def end(self, seen: Seen, *, state: State) -> None:
-        """See Observer. A sensor whose own sources have all succeeded is done, whatever became of the others."""
-        self._take(seen, ended=state)
-        self._write()
+    def end(self, seen: Seen, *, state: State, problems: Sequence[str]) -> None:
+        """See Observer."""
+        self._ended = True
+        self._count(seen)
+        self._take(seen, state)
+        self._write(state, problems)
 
     def abandon(self, reason: str) -> None:
         """See Observer."""
+        if self._ended:
+            return
         for sensor, before in self._snapshots.items():
             if before.state == "running":
-                problems = (*before.problems, reason)
-                self._snapshots[sensor] = msgspec.structs.replace(before, state="failed", problems=problems)
-        self._write()
+                self._snapshots[sensor] = msgspec.structs.replace(before, state="failed")
+        self._write("failed", [reason])
 
-    def _take(self, seen: Seen, *, ended: State = "running") -> None:
-        self._count(seen)
+    def _take(self, seen: Seen, state: State) -> None:
         seconds = self._clock() - self._started
-        for sensor in dict.fromkeys([*self._sizes, *(said.sensor for said in seen.progress.values())]):
-            before = self._snapshots.get(sensor)
-            evidence = Evidence(
-                sizes=self._sizes.get(sensor, {}),
-                progress=[said for said in seen.progress.values() if said.sensor == sensor],
-                standings=seen.standings,
-                held=self._held,
-            )
-            now = snapshot_of(sensor, evidence, ended=ended, seconds=seconds)
-            if before is not None:
-                now = msgspec.structs.replace(now, counters=advance(before.counters, now.counters), began=before.began)
-            now = msgspec.structs.replace(now, began={phase_of(now).value: seconds, **now.began})
-            self._snapshots[sensor] = now
+        for sensor, before in self._snapshots.items():
+            files = [said for said in seen.progress.values() if said.sensor == sensor]
+            now = snapshot_of(sensor, Evidence(files, seen.standings, self._held), ended=state, seconds=seconds)
+            now = msgspec.structs.replace(now, counters=advance(before.counters, now.counters))
+            began = {phase_of(now).value: seconds, **before.began}
+            self._snapshots[sensor] = msgspec.structs.replace(now, began=began)
 
     def _count(self, seen: Seen) -> None:
+        """Look into the database; where that takes long, more rarely. While it is away, what was seen last stays."""
+        began = self._clock()
         sources = {said.source for said in seen.progress.values() if said.source}
         try:
             with seen.engine.connect() as connection:
                 self._held = read_held(connection, sources)
         except sa.exc.SQLAlchemyError as error:
             log.warning("status files show older counts: the database can't be read", error=str(error)[:200])
+        now = self._clock()
+        self._count_at = now + _REST * (now - began)
 
-    def _write(self) -> None:
-        run = Run(self._ingest_id, socket.gethostname(), os.getpid(), timestamps.now())
+    def _write(self, state: State, problems: Sequence[str] = ()) -> None:
+        seconds = self._clock() - self._started
+        run = Run(self._ingest_id, socket.gethostname(), os.getpid(), timestamps.now(), seconds, state, tuple(problems))
+        files = documents(run, self._snapshots.values())
         try:
-            for name, content in documents(run, self._snapshots.values()).items():
+            for name in phase_files(self._snapshots):
+                if name not in files:
+                    (self._folder / name).unlink(missing_ok=True)
+            for name, content in files.items():
                 path = self._folder / name
                 path.parent.mkdir(exist_ok=True)
                 replace(path, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
@@ -140,7 +144,7 @@ class StatusFiles(Observer):
                 )
 
 
-def make_observer(settings: Settings, jobs: Sequence[Job]) -> Observer:
+def make_observer(settings: Settings, sensors: Sequence[str]) -> Observer:
     """Return the observer that `settings` ask for. Raises ConfigurationError where its folder can't be written to."""
     folder = settings.status.dir
     if folder is None:
@@ -155,11 +159,4 @@ def make_observer(settings: Settings, jobs: Sequence[Job]) -> Observer:
             f"status files can't be written to {folder}: {error.strerror or error}; give another --status-dir, or make "
             "it a folder that this user may write to"
         ) from error
-    return StatusFiles(folder, jobs, seconds=settings.status.poll_seconds)
-
-
-def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except (OSError, ValueError):
-        return 0
+    return StatusFiles(folder, sensors, seconds=settings.status.poll_seconds)
