@@ -18,7 +18,6 @@ from tallystick.contracts.slices import Slice
 from tallystick.contracts.sources import Ends
 from tallystick.contracts.stages import Claimed, Failed, StageEvent, Started
 from tallystick.contracts.topics import DEAD_LETTERS, STAGES, Topic
-from tallystick.errors import UsageError
 from tallystick.kafka.consuming import read_whole
 from tallystick.settings import Settings
 
@@ -146,11 +145,3 @@ def test_a_reader_that_was_stopped_goes_on_where_it_was(
     claim = found.stages[-1]
     assert isinstance(claim, Claimed)
     assert claim.ends == found.ends[claim.source]
-
-
-def test_a_sensor_that_no_event_may_have_is_refused_before_anything_is_read(
-    kafka_settings: Settings, log: Path
-) -> None:
-    with pytest.raises(UsageError, match="sensor"):
-        read(kafka_settings, log, sensor="a\nb")
-    assert Topics(kafka_settings).stages == []

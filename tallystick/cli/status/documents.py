@@ -60,7 +60,7 @@ class Counters(msgspec.Struct, frozen=True):
 
 
 class DeadLetters(msgspec.Struct, frozen=True):
-    """The dead letters of a sensor's sources: how many, and the newest one."""
+    """The dead letters of a sensor's sources: how many, and of the newest one why, when, and from which file."""
 
     total: int = 0
     last_reason: str | None = None
@@ -68,11 +68,19 @@ class DeadLetters(msgspec.Struct, frozen=True):
     last_updated: str | None = None
 
 
+class Began(msgspec.Struct, frozen=True):
+    """How a phase began: after how many seconds of the load, and how much of it was there by then."""
+
+    seconds: float
+    current: int
+
+
 class Snapshot(msgspec.Struct, frozen=True):
-    """How one sensor stands in a load, at a point in time. Seconds count from the beginning of the load."""
+    """How one sensor, or all of them, stand in a load, at a point in time. Seconds count from the load's beginning."""
 
     sensor: str
-    counters: Counters
+    """Empty for all of them."""
+    counters: Counters = Counters()
     dead: DeadLetters = DeadLetters()
     state: State = "running"
     reader_done: bool = False
@@ -80,29 +88,31 @@ class Snapshot(msgspec.Struct, frozen=True):
     checkpoint: dict[str, int] = {}
     """How far each file that is known has been read, in bytes of its content."""
     problems: tuple[str, ...] = ()
-    began: dict[str, float] = {}
-    """When each phase began."""
+    began: dict[str, Began] = {}
+    """The phases that were seen to begin."""
     seconds: float = 0.0
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What is the same for all documents that are written at one time.
-
-    `now` is a canonical time; `state` and `problems` are those of the load as a whole, `seconds` since its beginning.
-    """
+    """What is the same for all documents that are written at one time. `now` is a canonical time."""
 
     ingest_id: str
     hostname: str
     pid: int
     now: str
-    seconds: float
-    state: State = "running"
-    problems: tuple[str, ...] = ()
 
 
-def advance(before: Counters, seen: Counters) -> Counters:
-    """Return `seen`, but no counter lower than it was: a file that shrank or a new attempt undoes no work."""
-    return Counters(*map(max, msgspec.structs.astuple(before), msgspec.structs.astuple(seen)))
+def advance(before: Snapshot, seen: Snapshot) -> Snapshot:
+    """Return `seen` as what follows `before`: it knows how its phase began, and none of its counters is lower.
+
+    A file that shrank, or a reader that begins again, undoes no work.
+    """
+    counters = Counters(*map(max, msgspec.structs.astuple(before.counters), msgspec.structs.astuple(seen.counters)))
+    now = msgspec.structs.replace(seen, counters=counters)
+    phase = phase_of(now)
+    current, _whole = _amounts(counters, phase)
+    began = {phase.value: Began(now.seconds, current), **before.began}
+    return msgspec.structs.replace(now, began=began)
 
 
 def phase_of(snapshot: Snapshot) -> Phase:
@@ -115,38 +125,35 @@ def phase_of(snapshot: Snapshot) -> Phase:
     return Phase.ANALYSIS if counters.aggregated < counters.sources else Phase.WRITING
 
 
-def total(run: Run, snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Return all sensors of a load as one. It is done only if the load is, and each of them."""
+def total(snapshots: Iterable[Snapshot], *, state: State, problems: tuple[str, ...], seconds: float) -> Snapshot:
+    """Return all sensors of a load as one, where `state` and `problems` are the load's own.
+
+    It is done only if the load is, and each of its sensors.
+    """
     found = list(snapshots)
     dead = [one.dead for one in found]
     newest = max(dead, key=lambda one: one.last_updated or "", default=DeadLetters())
     columns = zip(*(msgspec.structs.astuple(one.counters) for one in found), strict=True)
-    began: dict[str, float] = {}
-    for one in found:
-        for phase, at in one.began.items():
-            began[phase] = min(at, began.get(phase, at))
     done = bool(found) and all(one.state == "done" for one in found)
     return Snapshot(
         sensor="",
         counters=Counters(*map(sum, columns)),
         dead=msgspec.structs.replace(newest, total=sum(one.total for one in dead)),
-        state="failed" if run.state == "done" and not done else run.state,
+        state="failed" if state == "done" and not done else state,
         reader_done=bool(found) and all(one.reader_done for one in found),
         current=next((one.current for one in found if one.current), None),
         checkpoint={path: at for one in found for path, at in one.checkpoint.items()},
-        problems=(*run.problems, *(problem for one in found for problem in one.problems)),
-        began=began,
-        seconds=run.seconds,
+        problems=(*problems, *(problem for one in found for problem in one.problems)),
+        seconds=seconds,
     )
 
 
-def documents(run: Run, snapshots: Iterable[Snapshot]) -> dict[str, dict[str, Any]]:
+def documents(run: Run, everything: Snapshot, sensors: Iterable[Snapshot]) -> dict[str, dict[str, Any]]:
     """Return the content of every status file by its path below the folder.
 
-    `<phase>.json` and `status.json` are of all sensors, `<sensor>/<phase>.json` of one.
+    `<phase>.json` and `status.json` are of `everything`, `<sensor>/<phase>.json` of one of the `sensors`.
     """
-    found = list(snapshots)
-    everything = total(run, found)
+    found = list(sensors)
     files = {phase.file: document(run, everything, phase) for phase in _begun(everything)}
     for one in found:
         for phase in _begun(one):
@@ -167,9 +174,9 @@ def phase_files(sensors: Iterable[str]) -> list[str]:
 
 def document(run: Run, snapshot: Snapshot, phase: Phase) -> dict[str, Any]:
     """Return what is to say of one phase of a sensor, or of all of them."""
-    counters, dead = snapshot.counters, snapshot.dead
-    state = _state_of(snapshot, phase)
-    phase_seconds = _phase_seconds(snapshot, phase)
+    counters, dead, state = snapshot.counters, snapshot.dead, _state_of(snapshot, phase)
+    began = snapshot.began.get(phase.value)
+    phase_seconds = _phase_seconds(snapshot, began)
     return {
         "version": VERSION,
         "phase": phase.value,
@@ -181,7 +188,7 @@ def document(run: Run, snapshot: Snapshot, phase: Phase) -> dict[str, Any]:
         "timestamp": run.now,
         "last_updated": run.now,
         "heartbeat": run.now,
-        "progress": _progress(counters, phase, state, phase_seconds),
+        "progress": _progress(counters, phase, state, began, phase_seconds),
         "elapsed": {"phase_seconds": round(phase_seconds, 3), "total_seconds": round(snapshot.seconds, 3)},
         "elapsed_secs": round(snapshot.seconds, 3),
         "files": {
@@ -224,6 +231,7 @@ def folder_name(sensor: str) -> str:
     """Return the folder of a sensor's files: its name, percent-encoded as far as a file system needs it."""
     name = quote(sensor, safe=" ").replace("~", "%7E")
     name = f"%2E{name[1:]}" if name.startswith(".") else name
+    name = f"{name.removesuffix('.json')}%2Ejson" if name.endswith(".json") else name
     if len(name) <= MAX_FILE_NAME:
         return name
     return f"{name[:MAX_FILE_NAME]}~{hashlib.sha256(sensor.encode()).hexdigest()[:16]}"
@@ -244,15 +252,15 @@ def _state_of(snapshot: Snapshot, phase: Phase) -> State:
     return "failed" if phase is Phase.READING and counters.files_claimed < counters.files_total else "done"
 
 
-def _phase_seconds(snapshot: Snapshot, phase: Phase) -> float:
-    began = snapshot.began.get(phase.value)
+def _phase_seconds(snapshot: Snapshot, began: Began | None) -> float:
     if began is None:
         return 0.0  # it was over before anybody looked
-    end = min((at for at in snapshot.began.values() if at > began), default=snapshot.seconds)
-    return max(end - began, 0.0)
+    later = (other.seconds for other in snapshot.began.values() if other.seconds > began.seconds)
+    return max(min(later, default=snapshot.seconds) - began.seconds, 0.0)
 
 
-def _progress(counters: Counters, phase: Phase, state: State, seconds: float) -> dict[str, Any]:
+def _amounts(counters: Counters, phase: Phase) -> tuple[int, int]:
+    """Return how much of a phase's work there is, and how much there is in all."""
     match phase:
         case Phase.READING:
             done, whole = counters.bytes_read, counters.bytes_total
@@ -262,14 +270,19 @@ def _progress(counters: Counters, phase: Phase, state: State, seconds: float) ->
             done, whole = counters.aggregated, counters.sources
         case Phase.WRITING:
             done, whole = counters.verified, counters.sources
-    current = min(done, whole)
-    rate = _rate(current, seconds)
+    return min(done, whole), whole
+
+
+def _progress(counters: Counters, phase: Phase, state: State, began: Began | None, seconds: float) -> dict[str, Any]:
+    current, whole = _amounts(counters, phase)
+    rate = _rate(current - began.current, seconds) if began else 0.0
+    left = whole - current
     return {
         "current": current,
         "total": whole,
         "percent": _percent(current, whole, state),
         "rate_per_sec": rate,
-        "eta_seconds": round((whole - current) / rate, 1) if rate else None,
+        "eta_seconds": round(left / rate, 1) if left and rate > 0 else None if left else 0.0,
     }
 
 

@@ -39,7 +39,7 @@ def snapshot_of(sensor: str, evidence: Evidence, *, ended: State, seconds: float
     return Snapshot(
         sensor=sensor,
         counters=counters,
-        dead=_letters([held for one in sources if (held := evidence.held.get(one))]),
+        dead=_letters(evidence, sources),
         state="done" if done else "running" if ended == "running" else "failed",
         reader_done=bool(files) and counters.files_processed == len(files),
         current=next((said.path for said in files if said.state == "reading"), None),
@@ -95,9 +95,15 @@ def _bytes_read(said: Progress) -> int:
     return said.size if said.state == "claimed" else min(said.bytes_read, said.size)
 
 
-def _letters(held: Sequence[Held]) -> DeadLetters:
-    newest = max((one.letters for one in held), key=lambda letters: letters.last_updated or "", default=DeadLetters())
-    return msgspec.structs.replace(newest, total=sum(one.letters.total for one in held))
+def _letters(evidence: Evidence, sources: Collection[str]) -> DeadLetters:
+    found = [evidence.held[source].letters for source in sources if source in evidence.held]
+    newest = max(found, key=lambda letters: letters.last_updated or "", default=DeadLetters())
+    paths = {said.source: said.path for said in evidence.progress}
+    return msgspec.structs.replace(
+        newest,
+        total=sum(letters.total for letters in found),
+        last_source=paths.get(newest.last_source or "", newest.last_source),
+    )
 
 
 def _is_lost(standing: SourceStanding) -> bool:

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +17,12 @@ import sqlalchemy as sa
 from producers.cowrie.progress import Progress, Throttle
 from sinks.standing import SourceStanding
 from tallystick.cli.status.counting import Held, read_held
-from tallystick.cli.status.documents import Counters, Run, Snapshot, State, advance, documents, phase_files, phase_of
+from tallystick.cli.status.documents import Run, Snapshot, State, advance, documents, phase_files, total
 from tallystick.cli.status.gathering import Evidence, snapshot_of
 from tallystick.contracts import timestamps
 from tallystick.errors import ConfigurationError
 from tallystick.local.files import replace
-from tallystick.logs import get_logger
+from tallystick.logs import get_logger, without_secrets
 from tallystick.settings import Settings
 
 log = get_logger(__name__)
@@ -73,11 +74,18 @@ class StatusFiles(Observer):
         self._throttle = Throttle(seconds, clock)
         self._started = clock()
         self._ingest_id = uuid.uuid4().hex
-        self._snapshots = {sensor: Snapshot(sensor, Counters()) for sensor in sensors}
+        self._snapshots = {sensor: Snapshot(sensor) for sensor in sensors}
+        self._total = Snapshot("")
         self._held: dict[str, Held] = {}
         self._count_at = float("-inf")
         self._ended = False
         self._warned = False
+
+    def __enter__(self) -> Self:
+        """Say that a load has begun, so that nobody takes the end of the one before for its own."""
+        self._add_up("running", ())
+        self._write()
+        return self
 
     def observe(self, seen: Seen) -> None:
         """See Observer."""
@@ -85,14 +93,14 @@ class StatusFiles(Observer):
             if self._clock() >= self._count_at:
                 self._count(seen)
             self._take(seen, "running")
-            self._write("running")
+            self._write()
 
     def end(self, seen: Seen, *, state: State, problems: Sequence[str]) -> None:
         """See Observer."""
         self._ended = True
         self._count(seen)
-        self._take(seen, state)
-        self._write(state, problems)
+        self._take(seen, state, tuple(problems))
+        self._write()
 
     def abandon(self, reason: str) -> None:
         """See Observer."""
@@ -101,16 +109,24 @@ class StatusFiles(Observer):
         for sensor, before in self._snapshots.items():
             if before.state == "running":
                 self._snapshots[sensor] = msgspec.structs.replace(before, state="failed")
-        self._write("failed", [reason])
+        self._add_up("failed", (reason,))
+        self._write()
 
-    def _take(self, seen: Seen, state: State) -> None:
+    def _take(self, seen: Seen, state: State, problems: tuple[str, ...] = ()) -> None:
+        files: defaultdict[str, list[Progress]] = defaultdict(list)
+        for said in seen.progress.values():
+            files[said.sensor].append(said)
         seconds = self._clock() - self._started
         for sensor, before in self._snapshots.items():
-            files = [said for said in seen.progress.values() if said.sensor == sensor]
-            now = snapshot_of(sensor, Evidence(files, seen.standings, self._held), ended=state, seconds=seconds)
-            now = msgspec.structs.replace(now, counters=advance(before.counters, now.counters))
-            began = {phase_of(now).value: seconds, **before.began}
-            self._snapshots[sensor] = msgspec.structs.replace(now, began=began)
+            evidence = Evidence(files[sensor], seen.standings, self._held)
+            self._snapshots[sensor] = advance(before, snapshot_of(sensor, evidence, ended=state, seconds=seconds))
+        self._add_up(state, problems)
+
+    def _add_up(self, state: State, problems: tuple[str, ...]) -> None:
+        told = tuple(map(without_secrets, problems))
+        seconds = self._clock() - self._started
+        everything = total(self._snapshots.values(), state=state, problems=told, seconds=seconds)
+        self._total = advance(self._total, everything)
 
     def _count(self, seen: Seen) -> None:
         """Look into the database; where that takes long, more rarely. While it is away, what was seen last stays."""
@@ -124,10 +140,9 @@ class StatusFiles(Observer):
         now = self._clock()
         self._count_at = now + _REST * (now - began)
 
-    def _write(self, state: State, problems: Sequence[str] = ()) -> None:
-        seconds = self._clock() - self._started
-        run = Run(self._ingest_id, socket.gethostname(), os.getpid(), timestamps.now(), seconds, state, tuple(problems))
-        files = documents(run, self._snapshots.values())
+    def _write(self) -> None:
+        run = Run(self._ingest_id, socket.gethostname(), os.getpid(), timestamps.now())
+        files = documents(run, self._total, self._snapshots.values())
         try:
             for name in phase_files(self._snapshots):
                 if name not in files:
