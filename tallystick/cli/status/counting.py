@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from sinks.schema import dead_letter_events, session_sources, sink_counters
 from sinks.standing import read_time
 from tallystick.cli.status.documents import DeadLetters
-from tallystick.contracts.text import printable
 
 
 class Held(msgspec.Struct):
@@ -65,6 +64,6 @@ def _letters(connection: sa.Connection, sources: Collection[str]) -> dict[str, D
         table, table.c.id == newest.c.newest
     )
     return {
-        source: DeadLetters(letters, printable(reason), source, read_time(created_at))
+        source: DeadLetters(letters, reason, source, read_time(created_at))
         for source, letters, reason, created_at in connection.execute(query)
     }
