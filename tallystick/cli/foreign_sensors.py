@@ -1,7 +1,7 @@
 """The sensors of cowrieprocessor's `sensors.toml` as tables of ours. Pure: text in, text and warnings out.
 
-A secret stays a reference (`env:NAME`, `file:PATH`). No other value of the file is ever repeated, in warnings neither:
-it may be a secret.
+A secret stays a reference (`env:NAME`, `file:PATH`). Nothing else that could be a secret is ever repeated, in warnings
+neither.
 """
 
 import re
@@ -103,8 +103,8 @@ def _ours(table: Any, where: str, warnings: list[str]) -> dict[str, Any]:
             ours["secrets"][key] = value
         elif _SECRET.search(key):
             warnings.append(
-                f"{where}: {key} is left out: it holds a secret in clear text; put it into an environment variable or "
-                f"a file, and write env:NAME or file:PATH in its place"
+                f"{where}: {key} is left out: it is no reference; put the secret into an environment variable or a "
+                f"file, and write env:NAME or file:PATH in its place"
             )
         else:
             warnings.append(f"{where}: {key} is left out: there is no such setting here")

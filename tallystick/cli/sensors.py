@@ -1,7 +1,7 @@
 """`tally sensors`: the honeypots that are configured, and how to bring them over from elsewhere."""
 
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -147,7 +147,14 @@ def _ask(connection: sa.Connection, files: dict[str, list[str]]) -> dict[str, He
         newest, newest.c.source_id == sources.c.source_id
     )
     known = {name: Heard(read_time(at), read_time(heard)) for name, heard, at in connection.execute(query)}
-    return {sensor: _latest(known[path] for path in paths if path in known) for sensor, paths in files.items()}
+    return {sensor: _latest(known[name] for name in _names(paths) if name in known) for sensor, paths in files.items()}
+
+
+def _names(paths: Iterable[str]) -> Iterator[str]:
+    """Yield what the sources at `paths` may be called: a load takes paths as they are given, a follower whole ones."""
+    for path in paths:
+        yield path
+        yield str(Path(path).absolute())
 
 
 def _latest(found: Iterable[Heard]) -> Heard:
