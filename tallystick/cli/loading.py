@@ -135,6 +135,8 @@ class Load:
             return
         said = msgspec.json.decode(line, type=ReaderSays)
         if said.progress is not None:
+            if said.progress.state == "waiting" and said.progress.path in self._progress:
+                return  # a reader that was started again: what is known of the file stays
             if self._progress.get(said.progress.path) != said.progress:
                 self._moved_at = time.monotonic()
             self._progress[said.progress.path] = said.progress
