@@ -34,6 +34,8 @@ def make_consumer(settings: Settings, *, client_id: str, group: str, member: str
             "enable.auto.commit": False,
             "enable.partition.eof": False,
             "fetch.wait.max.ms": 50,
+            # Many small answers cost broker and consumer more than the wait for a larger one.
+            "fetch.min.bytes": 256 * 1024,
             "fetch.message.max.bytes": 1024 * 1024,
             "receive.message.max.bytes": 2 * MAX_RECORD_BYTES + 64 * 1024 * 1024,
             "queued.max.messages.kbytes": 32 * 1024,
