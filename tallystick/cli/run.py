@@ -18,10 +18,13 @@ from producers.cowrie.selection import Followed, Job
 from tallystick.cli.entry import run
 from tallystick.errors import UsageError
 from tallystick.local import stack
+from tallystick.logs import get_logger
 from tallystick.settings import Settings, load_settings
 from tallystick.supervision.child import StopFlag
 from tallystick.supervision.restarting import PARTIAL_CODE
 from tallystick.supervision.roles import run_role
+
+log = get_logger(__name__)
 
 SENSOR_HELP = "With PATHS: the sensor of events that name none. Without: which configured ones to read, as all or A,B."
 DAYS_HELP = "Without PATHS: leave out files whose content is older than so many days."
@@ -71,18 +74,19 @@ def reader(
 
     def work(stop: StopFlag) -> int | None:
         settings = load_settings()
-        return (
-            _follow(settings, followed_of(settings, asked), stop)
-            if follow
-            else _read(settings, jobs_of(settings, asked), stop)
-        )
+        if follow:
+            return _follow(settings, followed_of(settings, asked), stop)
+        return _read(settings, jobs_of(settings, asked), days, stop)
 
     raise typer.Exit(run_role("reader", work))
 
 
-def _read(settings: Settings, jobs: Sequence[Job], stop: StopFlag) -> int | None:
+def _read(settings: Settings, jobs: Sequence[Job], days: int | None, stop: StopFlag) -> int | None:
     from producers.cowrie.reader import read_jobs
+    from tallystick.cli.choosing import left_out
 
+    for line in left_out(jobs, days):
+        log.info("files left out", told=line)
     outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=_progress)
     for outcome in outcomes:
         _tell("outcome", outcome)

@@ -18,17 +18,20 @@ _CANONICAL_LINES = re.compile(f"(?:{_CANONICAL.pattern}\n)*+", re.ASCII)
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s*(Z|z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
+_OF_THE_HOST = {"localtime", "posixrules"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def zone_named(name: str) -> tzinfo:
     """Return the time zone with an IANA name such as `Europe/Berlin`; an empty name stands for UTC.
 
-    Raises ValueError where there is none of that name.
+    Raises ValueError where there is none of that name, or what it stands for differs from host to host.
     """
     if name in {"", "UTC"}:
         return UTC
     try:
+        if name in _OF_THE_HOST:
+            raise LookupError(name)
         return ZoneInfo(name)
     except (OSError, ValueError, LookupError) as error:
         raise ValueError(
