@@ -15,6 +15,12 @@ MAX_FILE_NAME = 120
 State = Literal["running", "failed", "done"]
 
 
+_NEVER_FALL = (
+    *("events_read", "events_new", "invalid", "inserted", "present", "quarantined"),
+    *("sessions", "sessions_processed"),
+)
+
+
 class Phase(StrEnum):
     """What a load of a sensor is at: each phase begins once the one before it has all that it needs."""
 
@@ -30,7 +36,7 @@ class Phase(StrEnum):
 
 
 class Counters(msgspec.Struct, frozen=True):
-    """What a load has counted of one sensor. `advance` sees to it that none ever falls.
+    """What a load has counted of one sensor.
 
     What concerns events counts all of each source since its beginning; `events_new` is what this load has read of them.
     """
@@ -103,11 +109,12 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def advance(before: Snapshot, seen: Snapshot) -> Snapshot:
-    """Return `seen` as what follows `before`: it knows how its phase began, and none of its counters is lower.
+    """Return `seen` as what follows `before`: it knows how its phase began, and of events and sessions it has no less.
 
-    A file that shrank, or a reader that begins again, undoes no work.
+    A reader that begins again undoes no work. Files and verdicts are as they are seen.
     """
-    counters = Counters(*map(max, msgspec.structs.astuple(before.counters), msgspec.structs.astuple(seen.counters)))
+    most = {name: max(getattr(before.counters, name), getattr(seen.counters, name)) for name in _NEVER_FALL}
+    counters = msgspec.structs.replace(seen.counters, **most)
     now = msgspec.structs.replace(seen, counters=counters)
     phase = phase_of(now)
     current, _whole = _amounts(counters, phase)
@@ -275,7 +282,7 @@ def _amounts(counters: Counters, phase: Phase) -> tuple[int, int]:
 
 def _progress(counters: Counters, phase: Phase, state: State, began: Began | None, seconds: float) -> dict[str, Any]:
     current, whole = _amounts(counters, phase)
-    rate = _rate(current - began.current, seconds) if began else 0.0
+    rate = _rate(max(current - began.current, 0), seconds) if began else 0.0
     left = whole - current
     return {
         "current": current,
