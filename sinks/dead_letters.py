@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from sinks import schema
 from sinks.counting import MAX_POSITION
+from sinks.resolving import mark_awaited
 from sinks.sink import Decoded, Record, Sink
 from sinks.writers.base import Cell, Writer
 from sinks.writers.target import Target
@@ -18,9 +19,11 @@ from tallystick.contracts.timestamps import now
 from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.errors import ContractError
 
-KEY = ("source_id", "source_offset", "origin", "piece", "topic", "partition")
+KEY = ("source_id", "source_offset", "origin", "piece", "topic", "partition", "digest")
 TARGET = Target(
-    table=schema.dead_letter_events, columns=(*KEY, "reason", "payload", "metadata_json", "created_at"), key=KEY
+    table=schema.dead_letter_events,
+    columns=(*KEY, "last", "record_key", "reason", "payload", "metadata_json", "created_at"),
+    key=KEY,
 )
 Row = tuple[Cell, ...]
 
@@ -28,7 +31,10 @@ _LONGEST_NAME = 255
 
 
 class DeadLetters(Sink[Row]):
-    """See Sink. A letter of a producer counts once, by its position; letters of others are stored without counting."""
+    """See Sink. A letter of a producer counts once, by its position; letters of others are stored without counting.
+
+    Two letters of one position differ in their bytes: half a line, and the whole of it. Both are stored.
+    """
 
     name = "dead_letters"
     topic = DEAD_LETTERS
@@ -48,7 +54,7 @@ class DeadLetters(Sink[Row]):
             raise ContractError(f"not a dead letter: a name is longer than {_LONGEST_NAME} characters")
         if not 0 <= letter.position < MAX_POSITION:
             raise ContractError(f"not a dead letter: its position is {letter.position}")
-        claimed = letter.origin == "read" and letter.source != ""
+        claimed = letter.origin == dead_letters.READ and letter.source != ""
         return Decoded(
             entries=(self._row(letter),),
             contents=(record.value,),
@@ -62,9 +68,19 @@ class DeadLetters(Sink[Row]):
         """See Sink."""
         return self._writer.insert_new(connection, TARGET, entries)
 
+    def conclude(
+        self,
+        connection: sa.Connection,
+        records: Sequence[Record],  # noqa: ARG002 - see Sink
+        decoded: Sequence[Decoded[Row]],
+        fates: bytes,  # noqa: ARG002 - see Sink
+    ) -> None:
+        """See Sink: a letter may have been answered before it came."""
+        mark_awaited(connection, {printable(found.source) for found in decoded})
+
     def _row(self, letter: DeadLetter) -> Row:
         text = self._writer.text
-        more = {"detail": printable(letter.detail), "last": letter.last, "offset": letter.offset}
+        more = {"detail": printable(letter.detail), "offset": letter.offset, "sensor": letter.sensor}
         return (
             text(printable(letter.source).encode()),
             letter.position,
@@ -72,6 +88,9 @@ class DeadLetters(Sink[Row]):
             letter.piece,
             text(printable(letter.topic).encode()),
             letter.partition,
+            dead_letters.payload_digest(letter.payload),
+            self._writer.plain("1" if letter.last else "0"),
+            text(printable(letter.key).encode()),
             text(printable(letter.reason).encode()),
             self._writer.binary(letter.payload),
             text(orjson.dumps(more)),

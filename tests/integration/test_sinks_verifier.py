@@ -76,7 +76,13 @@ def test_a_source_that_is_whole_is_found_as_it_was_reported(
     (report,) = found
     assert (report.source, report.stage, report.attempt) == (SOURCE, "verified", 3)
     assert report.projection == projection_id(engine)
-    assert report.expected == {"session events": 30, "rows": 32, "dead letters": 1, "sessions that differ": 0}
+    assert report.expected == {
+        "session events": 30,
+        "rows": 32,
+        "dead letters": 1,
+        "refused events": 0,
+        "sessions that differ": 0,
+    }
     assert report.found == report.expected
 
 
@@ -87,8 +93,20 @@ def test_a_session_that_counts_other_events_than_it_has_rows_is_named(
     with report_of(impatient(place, 0.1)) as found:
         command(place, publisher, engine)
     (report,) = found
-    assert report.expected == {"session events": 31, "rows": 32, "dead letters": 1, "sessions that differ": 0}
-    assert report.found == {"session events": 30, "rows": 32, "dead letters": 1, "sessions that differ": 1}
+    assert report.expected == {
+        "session events": 31,
+        "rows": 32,
+        "dead letters": 1,
+        "refused events": 0,
+        "sessions that differ": 0,
+    }
+    assert report.found == {
+        "session events": 30,
+        "rows": 32,
+        "dead letters": 1,
+        "refused events": 0,
+        "sessions that differ": 1,
+    }
     assert report.detail == "session 's0' of 'sensor': 11 events counted, 10 rows"
 
 
@@ -104,8 +122,20 @@ def test_rows_that_went_missing_and_sessions_without_a_summary_are_found(
     with report_of(impatient(place, 0.1)) as found:
         command(place, publisher, engine)
     (report,) = found
-    assert report.expected == {"session events": 20, "rows": 32, "dead letters": 1, "sessions that differ": 0}
-    assert report.found == {"session events": 27, "rows": 29, "dead letters": 0, "sessions that differ": 2}
+    assert report.expected == {
+        "session events": 20,
+        "rows": 32,
+        "dead letters": 1,
+        "refused events": 0,
+        "sessions that differ": 0,
+    }
+    assert report.found == {
+        "session events": 27,
+        "rows": 29,
+        "dead letters": 0,
+        "refused events": 0,
+        "sessions that differ": 2,
+    }
 
 
 def test_a_session_whose_other_events_are_on_their_way_is_waited_for(
@@ -119,7 +149,13 @@ def test_a_session_whose_other_events_are_on_their_way_is_waited_for(
         with running(place, "raw_events"):
             wait_until_observed(place, "raw_events", (5, 0, 0), OTHER)
     (report,) = found
-    assert report.expected == {"session events": 35, "rows": 32, "dead letters": 1, "sessions that differ": 0}
+    assert report.expected == {
+        "session events": 35,
+        "rows": 32,
+        "dead letters": 1,
+        "refused events": 0,
+        "sessions that differ": 0,
+    }
     assert report.found == report.expected
 
 
