@@ -10,9 +10,9 @@ A turn does, in this order:
 So the cost of a turn depends on the number of files and on what is new in them, never on their size.
 """
 
+import os
 import time
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -73,6 +73,7 @@ class Follower:
         self._view = View()
         self._tails: dict[str, Tail] = {}
         self._waiting: dict[str, _Waiting] = {}
+        self._queue: list[str] | None = None  # the order of what waits, until something is added
         self._settled: dict[FileId, tuple[Stamp, bool]] = {}
         self._copies: dict[str, set[str]] = {}
         self._refused: dict[FileId, int] = {}
@@ -179,6 +180,7 @@ class Follower:
             self._waiting.pop(path, None)
         elif (known := self._waiting.get(path)) is None or known.stamp != now:
             self._waiting[path] = _Waiting(now, self._clock())
+            self._queue = None
 
     def _is_settled(self, path: str, now: Stamp) -> bool:
         """Whether it is known that there is nothing to be read of a file, as long as it stays as it is."""
@@ -230,11 +232,16 @@ class Follower:
         archive_is_read = any(tail.is_archive and tail.dirty for tail in self._tails.values())
         unfinished = {tail.began_at for tail in self._tails.values() if tail.dirty}
         opened = False
-        for path in in_order(self._waiting):
+        if self._queue is None:
+            self._queue = in_order(self._waiting)
+        for path in self._queue:
+            archive = is_archive(path)
+            if archive and archive_is_read:
+                break  # only archives follow
             if self._tools.stop() or self._clock() > deadline:
                 return True
-            waiting = self._waiting[path]
-            if path in unfinished or (is_archive(path) and (archive_is_read or not self._is_quiet(waiting))):
+            waiting = self._waiting.get(path)
+            if waiting is None or path in unfinished or (archive and not self._is_quiet(waiting)):
                 continue
             tail = self._open_one(path, waiting.stamp)
             opened |= tail is not None
@@ -308,14 +315,15 @@ class Follower:
                     self._must_look = True
                     return None
         everything = self._view.all
-        folder = Path(tail.path).parent
+        folder = os.path.dirname(tail.path)  # noqa: PTH120 - cheap, for many paths
         return Standing(
             archive=tail.is_archive,
             lost=tail.lost,
             away=away,
             quiet=True,
             copies=any(path in everything for path in self._copies.get(tail.source, ())),
-            unrecognised=any(is_archive(path) and Path(path).parent == folder for path in self._waiting),
+            unrecognised=tail.lost
+            and any(is_archive(path) and os.path.dirname(path) == folder for path in self._waiting),  # noqa: PTH120
         )
 
     def _is_older(self, path: str, now: Stamp) -> bool:

@@ -1,6 +1,7 @@
 """What the name of a log file says: whether it is still written to, and which files it may have been rotated to."""
 
 import re
+from functools import lru_cache
 from pathlib import PurePath
 
 _ROTATED = re.compile(
@@ -11,6 +12,7 @@ _ROTATED = re.compile(
 )
 
 
+@lru_cache(maxsize=100_000)
 def is_archive(path: str) -> bool:
     """Return whether a file of this name is taken for complete: it was rotated, compressed, or bears a date."""
     return _ROTATED.search(PurePath(path).name) is not None
