@@ -80,7 +80,7 @@ class DeadLetters(Sink[Row]):
 
     def _row(self, letter: DeadLetter) -> Row:
         text = self._writer.text
-        more = {"detail": printable(letter.detail), "offset": letter.offset, "sensor": letter.sensor}
+        more = {"detail": printable(letter.detail), "offset": letter.offset, "sensor": printable(letter.sensor)}
         return (
             text(printable(letter.source).encode()),
             letter.position,

@@ -1,15 +1,18 @@
 """Dead letters as people look at them: chosen, counted, put together of their pieces, and resolved by hand."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from sinks.resolving import lock_marking
 from sinks.schema import dead_letter_events, sources
 from tallystick.contracts.dead_letters import LetterRef
+from tallystick.contracts.text import printable
 from tallystick.contracts.timestamps import now, render
 
 _TABLE = dead_letter_events
@@ -129,17 +132,21 @@ def content(connection: sa.Connection, letter: Letter) -> bytes:
     return b"".join((*(parts[number] for number in sorted(parts)), bytes(last or b"")))
 
 
-def resolve(connection: sa.Connection, letters: Sequence[Letter], *, by: str, note: str) -> int:
+def resolve(connection: sa.Connection, letters: Iterable[Letter], *, by: str, note: str) -> int:
     """Mark `letters` with all their pieces as resolved, and return how many were not yet."""
+    lock_marking(connection)
     resolved = 0
-    values = {"resolved": sa.true(), "resolved_at": now(), "resolved_by": by, "note": note or None}
-    for letter in letters:
-        is_open = sa.not_(_TABLE.c.resolved)
-        moved = connection.execute(_TABLE.update().where(_TABLE.c.id == letter.id, is_open).values(values))
-        resolved += moved.rowcount
-        if letter.pieces > 1:
-            lead_up = (sa.not_(_TABLE.c.last), _TABLE.c.piece < letter.pieces - 1)
-            connection.execute(_TABLE.update().where(*_same_place(letter), *lead_up, is_open).values(values))
+    change = _TABLE.update().where(sa.not_(_TABLE.c.resolved))
+    change = change.values(
+        resolved=sa.true(), resolved_at=now(), resolved_by=printable(by), note=printable(note) or None
+    )
+    rest = iter(letters)
+    while some := list(islice(rest, _PAGE)):
+        resolved += connection.execute(change.where(_TABLE.c.id.in_([letter.id for letter in some]))).rowcount
+        for letter in some:
+            if letter.pieces > 1:
+                lead_up = (sa.not_(_TABLE.c.last), _TABLE.c.piece < letter.pieces - 1)
+                connection.execute(change.where(*_same_place(letter), *lead_up))
     return resolved
 
 

@@ -17,7 +17,9 @@ from sinks.schema import dead_letter_events, dead_letter_retries
 from sinks.sink import Decoded, Record
 from tallystick.contracts import retries
 from tallystick.contracts.dead_letters import LetterRef, decode_ref
+from tallystick.contracts.text import printable
 from tallystick.contracts.timestamps import now
+from tallystick.errors import ContractError
 from tallystick.logs import get_logger
 
 log = get_logger(__name__)
@@ -26,6 +28,8 @@ _LETTERS, _RETRIES = dead_letter_events, dead_letter_retries
 _PLACE = ("source_id", "source_offset", "origin", "topic", "partition")
 """The columns that all pieces of a letter share."""
 _SOURCES_AT_ONCE = 500
+_LONGEST_REFERENCE = 2_000
+"""In bytes: a longer one is of no letter, as PostgreSQL's index would not have taken that either."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -40,9 +44,10 @@ def answers(records: Sequence[Record], decoded: Sequence[Decoded[Any]], fates: b
     """Yield the letters that the stored events of a batch answer. Cheap where there are none."""
     start = 0
     for record, found in zip(records, decoded, strict=True):
-        if found.source.startswith(retries.SOURCE_PREFIX) and (answer := _answer(record, found, fates[start:])):
+        stop = start + len(found.entries)
+        if found.source.startswith(retries.SOURCE_PREFIX) and (answer := _answer(record, found, fates[start:stop])):
             yield answer
-        start += len(found.entries)
+        start = stop
 
 
 def _answer(record: Record, found: Decoded[Any], fates: bytes) -> Answer | None:
@@ -50,10 +55,12 @@ def _answer(record: Record, found: Decoded[Any], fates: bytes) -> Answer | None:
     if len(found.positions) != 1 or fates[0] not in {INSERTED, PRESENT} or header is None:
         return None
     try:
+        if len(header) > _LONGEST_REFERENCE:
+            raise ContractError(f"the reference has {len(header)} bytes")
         return Answer(decode_ref(header), found.source, found.positions[0])
-    except msgspec.MsgspecError as error:
+    except (ContractError, msgspec.MsgspecError) as error:
         where = {"partition": record.partition, "offset": record.offset}
-        log.exception("a retry names no letter; its event is stored", **where, error=str(error))
+        log.warning("a retry names no letter; its event is stored", **where, error=str(error))
         return None
 
 
@@ -61,7 +68,7 @@ def mark_answered(connection: sa.Connection, found: Sequence[Answer]) -> None:
     """Write down what was answered, and mark those of the letters that are there."""
     if not found:
         return
-    _lock(connection)
+    lock_marking(connection)
     rows = [
         {
             **_place(answer.letter),
@@ -74,12 +81,12 @@ def mark_answered(connection: sa.Connection, found: Sequence[Answer]) -> None:
     ]
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(insert(_RETRIES).on_conflict_do_nothing(), rows)
-    _mark(connection, {answer.letter.source for answer in found})
+    _mark(connection, {printable(answer.letter.source) for answer in found})
 
 
 def mark_awaited(connection: sa.Connection, sources: Collection[str]) -> None:
     """Mark those letters of `sources` that were answered before they came."""
-    _lock(connection)
+    lock_marking(connection)
     _mark(connection, sources)
 
 
@@ -98,17 +105,17 @@ def _mark(connection: sa.Connection, sources: Collection[str]) -> None:
         )
 
 
-def _lock(connection: sa.Connection) -> None:
-    """Wait for whoever else marks letters. SQLite has one writer at a time anyway."""
+def lock_marking(connection: sa.Connection) -> None:
+    """Wait for whoever else marks letters, until the transaction ends. SQLite has one writer at a time anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text(f"LOCK TABLE {_RETRIES.name} IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def _place(letter: LetterRef) -> dict[str, str | int]:
     return {
-        "source_id": letter.source,
+        "source_id": printable(letter.source),
         "source_offset": letter.position,
-        "origin": letter.origin,
-        "topic": letter.topic,
+        "origin": printable(letter.origin),
+        "topic": printable(letter.topic),
         "partition": letter.partition,
     }

@@ -34,8 +34,13 @@ app = typer.Typer(
     help="What could not be taken as an event: look at it, export it, try it again, resolve it.",
 )
 
+MOST_SHOWN = 50
+MOST_RETRIED = 10_000
+MAX_ID = 2**63 - 1
+
 Ids = Annotated[
-    list[int] | None, typer.Argument(metavar="[ID]...", help="Letters by their number in `tally dlq list`.")
+    list[int] | None,
+    typer.Argument(metavar="[ID]...", min=1, max=MAX_ID, help="Letters by their number in `tally dlq list`."),
 ]
 Reason = Annotated[str, typer.Option(help="Only letters with this reason.")]
 Source = Annotated[str, typer.Option(help="Only letters of this source: its name or its id.")]
@@ -45,9 +50,6 @@ Origin = Annotated[str, typer.Option(help="Only letters of this origin: read, or
 Resolved = Annotated[bool, typer.Option("--resolved", help="Only letters that are resolved.")]
 Everything = Annotated[bool, typer.Option("--all", help="Letters that are resolved, too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-
-MOST_SHOWN = 50
-MOST_RETRIED = 10_000
 
 
 def register(parent: typer.Typer) -> None:
@@ -92,7 +94,9 @@ def list_letters(
 
 @app.command()
 def show(
-    letter: Annotated[int, typer.Argument(metavar="ID", help="The letter's number in `tally dlq list`.")],
+    letter: Annotated[
+        int, typer.Argument(metavar="ID", min=1, max=MAX_ID, help="The letter's number in `tally dlq list`.")
+    ],
     *,
     most: Annotated[int, typer.Option("--bytes", min=0, help="Show so many bytes of its content at most.")] = 2_048,
     as_json: Json = False,
@@ -154,13 +158,11 @@ def resolve(
     choice = _choice(ids or (), reason, source, since, until, origin, Standing.ANY if ids else Standing.OPEN)
     with _database() as (_, engine), engine.begin() as connection:
         _require_all(connection, choice)
-        found = stored.find(connection, choice)
+        chosen = sum(stored.count_by_reason(connection, choice).values())
         if not ids and not yes:
-            raise UsageError(
-                f"that would resolve {shown.letters_in_words(len(found))}: give --yes as well, or their ids"
-            )
-        number = stored.resolve(connection, found, by=_user(), note=note)
-    before = len(found) - number
+            raise UsageError(f"that would resolve {shown.letters_in_words(chosen)}: give --yes as well, or their ids")
+        number = stored.resolve(connection, stored.each(connection, choice), by=_user(), note=note)
+    before = max(chosen - number, 0)
     typer.echo(f"{shown.letters_in_words(number)} resolved" + (f"; {before:,} were already" if before else ""))
 
 

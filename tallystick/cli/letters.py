@@ -42,7 +42,7 @@ def letters_table(letters: Sequence[Letter]) -> Table:
     for letter in letters:
         table.add_row(
             str(letter.id),
-            f"{letter.at[:19]}Z",
+            f"{safe(letter.at[:19])}Z",
             safe(source_name(letter)),
             f"{letter.position:,}",
             safe(letter.origin),

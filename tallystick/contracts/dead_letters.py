@@ -1,6 +1,7 @@
 """The dead letter: what could not be taken as an event, kept with its bytes, its source and its position."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 import xxhash
@@ -41,6 +42,9 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     sensor: str = ""
 
 
+_Small = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
+
+
 class LetterRef(msgspec.Struct, frozen=True, array_like=True, order=True):
     """Which letter: it is the same one in every database. `piece` and `digest` are those of its last piece.
 
@@ -48,12 +52,12 @@ class LetterRef(msgspec.Struct, frozen=True, array_like=True, order=True):
     """
 
     source: str
-    position: int
+    position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     origin: str
     topic: str
-    partition: int
-    piece: int
-    digest: int
+    partition: _Small
+    piece: _Small
+    digest: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 encode = msgspec.json.Encoder().encode

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import sqlalchemy as sa
 
 from sinks.projection import projection_id
@@ -13,7 +14,7 @@ from tallystick.contracts.stages import Command, Reported
 from tallystick.contracts.topics import DEAD_LETTERS, STAGE_COMMANDS
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings, VerifierSettings
-from tests.sinks import SOURCE, events, running, send_slice, stage_events, verifying, wait_until_observed
+from tests.sinks import SOURCE, events, ready, running, send_slice, stage_events, verifying, wait_until_observed
 from tests.support import eventually
 
 OTHER = "00000000000000bb"
@@ -168,3 +169,75 @@ def test_a_command_that_was_answered_is_not_answered_again_by_the_next_verifier(
     with report_of(place, count=2) as found:
         command(place, publisher, engine, attempt=2)
     assert [report.attempt for report in found] == [1, 2]
+
+
+POISON = b'{"eventid":"e","timestamp":"2026-01-01T00:00:00Z","x":1e999999}'
+
+
+def send_state(place: Settings, publisher: Publisher, *, counted: int) -> None:
+    """Say that the session s0 of one source counts so many events."""
+    state = SessionState("sensor", "s0", event_count=counted, revision=counted, sources={SOURCE: 1})
+    topic, key = place.kafka.topic(cowrie.SESSIONS), cowrie.session_key("sensor", "s0")
+    publisher.send(topic, key=key, value=cowrie.encode_state(state))
+
+
+def test_an_event_that_the_database_refuses_is_a_dead_letter_and_no_difference(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    refused = engine.dialect.name == "postgresql"
+    send_slice(publisher, place, [*events(3), (900, POISON)], session="s0")
+    send_state(place, publisher, counted=4)
+    publisher.flush()
+    with running(place, "raw_events", "session_summaries", "dead_letters"):
+        wait_until_observed(place, "raw_events", (3, 0, 1) if refused else (4, 0, 0))
+        with report_of(place) as found:
+            command(place, publisher, engine)
+    (report,) = found
+    assert report.found == report.expected
+    assert (report.found["session events"], report.found["rows"]) == (4, 3 if refused else 4)
+    assert report.found["refused events"] == (1 if refused else 0)
+    assert report.detail == ("1 event is a dead letter: the database refuses it" if refused else "")
+
+
+def test_a_refused_event_that_two_sources_hold_is_one_of_its_session(
+    settings: Settings, publisher_to_postgresql: Publisher
+) -> None:
+    publisher = publisher_to_postgresql
+    engine = ready(settings)
+    for source in (SOURCE, OTHER):
+        send_slice(publisher, settings, [*events(3), (900, POISON)], session="s0", source=source)
+    send_state(settings, publisher, counted=4)
+    publisher.flush()
+    with running(settings, "raw_events", "session_summaries", "dead_letters"):
+        wait_until_observed(settings, "raw_events", (0, 3, 1), OTHER)
+        with report_of(settings) as found:
+            command(settings, publisher, engine)
+    (report,) = found
+    assert report.found == report.expected
+    engine.dispose()
+
+
+def test_a_refused_event_whose_letter_is_gone_is_a_difference(
+    settings: Settings, publisher_to_postgresql: Publisher
+) -> None:
+    publisher = publisher_to_postgresql
+    engine = ready(settings)
+    send_slice(publisher, settings, [*events(3), (900, POISON)], session="s0")
+    send_state(settings, publisher, counted=4)
+    publisher.flush()
+    with running(settings, "raw_events", "session_summaries"):
+        wait_until_observed(settings, "raw_events", (3, 0, 1))
+        with report_of(impatient(settings, 0.1)) as found:
+            command(settings, publisher, engine)
+    (report,) = found
+    assert (report.expected["refused events"], report.found["refused events"]) == (1, 0)
+    assert (report.expected["session events"], report.found["session events"]) == (4, 3)
+    assert "session 's0' of 'sensor': 4 events counted, 3 rows" in report.detail
+    engine.dispose()
+
+
+@pytest.fixture
+def publisher_to_postgresql(settings: Settings) -> Iterator[Publisher]:
+    made = Publisher(settings, client_id="test")
+    yield made
+    made.flush()

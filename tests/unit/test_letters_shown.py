@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from sinks.letters import Letter
-from tallystick.cli.letters import as_dict, as_export, description, escaped, hex_dump, summary
+from tallystick.cli.letters import as_dict, as_export, description, escaped, hex_dump, letters_table, summary
+from tallystick.cli.terminal import console
 
 HOSTILE = b'{"input": "\x1b]0;owned\x07\xe2\x80\xae' + b"\xff\x00\r\n[red]"
 LETTER = Letter(
@@ -94,6 +95,15 @@ def test_an_export_holds_every_byte() -> None:
 
 def test_a_list_for_programs_shows_how_a_letter_begins() -> None:
     assert as_dict(LETTER)["begins"] == escaped(HOSTILE)
+
+
+def test_nothing_of_a_hostile_letter_reaches_the_terminal_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "\x1b[31m\x9b2J\u202e[red]:skull:"
+    letter = with_(name=hostile, origin=hostile, reason=hostile, at=hostile, begins=hostile.encode() + b"\xff\r\n")
+    console().print(letters_table([letter]))
+    shown = capsys.readouterr().out
+    assert set(shown) - {"\n"} == {char for char in shown if char.isascii() and char.isprintable()}
+    assert shown.count(":skull:") == 4, "all is shown as it stands there; the time is cut"
 
 
 def test_the_count_is_by_reason_whoever_gave_it() -> None:

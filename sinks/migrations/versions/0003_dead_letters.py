@@ -17,7 +17,8 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-_ROWS_AT_ONCE = 200
+_ROWS_AT_ONCE = 25
+"""Each may have 8 MiB."""
 _TABLE = "dead_letter_events"
 _UNIQUE = "uq_dead_letter_events"
 _KEY = ("source_id", "source_offset", "origin", "piece", "topic", "partition")
