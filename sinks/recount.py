@@ -43,15 +43,23 @@ class Events(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """Events of one source that the sink of events has refused: by its counters, and by its dead letters."""
+    """Events of one source that the sink of events has refused: by its counters, and by its dead letters.
+
+    Letters are of the log: there may be more of them, of another database that takes less.
+    """
 
     reported: int = 0
     letters: int = 0
 
     @property
+    def found(self) -> int:
+        """How many of those that were refused here have a letter."""
+        return min(self.reported, self.letters)
+
+    @property
     def differ(self) -> bool:
         """Whether a letter is missing, or is still on its way."""
-        return self.reported != self.letters
+        return self.found != self.reported
 
 
 class Recount(msgspec.Struct):
@@ -86,7 +94,7 @@ class Recount(msgspec.Struct):
             "session events": self.agreed + sum(events.held for events in self.differing.values()),
             "rows": self.rows,
             "dead letters": self.dead,
-            "refused events": self.refused.letters,
+            "refused events": self.refused.found,
             "sessions that differ": len(self.differing),
         }
 
@@ -102,9 +110,8 @@ class Recount(msgspec.Struct):
             f"session {session!r} of {sensor!r}: {events}"
             for (sensor, session), events in sorted(self.differing.items(), key=lambda item: item[0])[:_NAMED]
         ]
-        if self.refused.letters:
-            one = self.refused.letters == 1
-            events = "1 event is a dead letter" if one else f"{self.refused.letters} events are dead letters"
+        if number := self.refused.found:
+            events = "1 event is a dead letter" if number == 1 else f"{number} events are dead letters"
             named.append(f"{events}: {REFUSED}")
         return "; ".join(named)
 

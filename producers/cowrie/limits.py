@@ -24,6 +24,6 @@ def require_events(*, dead: int, lines: int, letters: Sequence[DeadLetter], boun
     begins = example.payload[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
     raise TooManyDeadLetters(
         f"{dead} of {lines} lines are no events, more than reader.max_dead_share = {bounds.max_dead_share:g} allows; "
-        f"for example at {example.position}: {example.reason}: {begins!r}; see whether this is a Cowrie log, or "
-        "set reader.max_dead_share higher and read it again: it goes on where it stopped"
+        f"for example at position {example.position}: {example.reason}: {begins!r}; see whether this is a Cowrie log, "
+        "or set reader.max_dead_share higher and read it again: it goes on where it stopped"
     )

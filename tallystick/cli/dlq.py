@@ -199,7 +199,8 @@ def retry(
         with snapshot(engine) as connection:
             _require_all(connection, choice)
             chosen = list(stored.each(connection, choice, limit=limit))
-        attempt = Retry(settings, engine, chosen, sensor=sensor, replacement=replacement)
+            left = sum(stored.count_by_reason(connection, choice).values()) - len(chosen)
+        attempt = Retry(settings, engine, chosen, sensor=sensor, replacement=replacement, left=left)
         try:
             result = attempt.rehearse() if dry_run else attempt.run(make_view(sys.stderr if as_json else sys.stdout))
         finally:

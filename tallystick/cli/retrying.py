@@ -36,7 +36,10 @@ class Stays(msgspec.Struct, frozen=True):
 
 
 class RetryResult(msgspec.Struct):
-    """What came of a retry. The content of the `readable` letters is an event now; without a `load` none was sent."""
+    """What came of a retry. The content of the `readable` letters is an event now; without a `load` none was sent.
+
+    `left` are those that the limit on their number left for the next retry.
+    """
 
     chosen: int
     already: list[int]
@@ -45,6 +48,7 @@ class RetryResult(msgspec.Struct):
     resolved: list[int]
     load: LoadResult | None = None
     dry: bool = False
+    left: int = 0
 
     @property
     def succeeded(self) -> bool:
@@ -57,7 +61,10 @@ class RetryResult(msgspec.Struct):
 
 
 class Retry:
-    """Tries `letters` again; `replacement` takes the place of the content of a single one. `clean_up` in the end."""
+    """Tries `letters` again; `replacement` takes the place of the content of a single one. `clean_up` in the end.
+
+    `left` is how many there are beside them.
+    """
 
     def __init__(
         self,
@@ -67,12 +74,13 @@ class Retry:
         *,
         sensor: str | None,
         replacement: bytes | None,
+        left: int = 0,
     ) -> None:
         self._settings, self._engine, self._sensor, self._replacement = settings, engine, sensor, replacement
         # In this order the same letters make the same plan in every database.
         self._letters = sorted((letter for letter in letters if not letter.resolved), key=lambda letter: letter.ref)
         already = [letter.id for letter in letters if letter.resolved]
-        self._result = RetryResult(len(letters), already, [], [], [])
+        self._result = RetryResult(len(letters), already, [], [], [], left=left)
         self._folder = settings.home / "retries"
         self._partial = self._folder / f"{os.getpid()}.plan"
 
@@ -146,6 +154,9 @@ class Retry:
 
 def print_retry(result: RetryResult) -> None:
     """Print what came of a retry."""
+    if not result.chosen:
+        typer.echo("no open letter is chosen")
+        return
     if result.load is not None:
         if result.load.standings:
             console().print(standings_table(result.load.standings))
@@ -161,6 +172,8 @@ def print_retry(result: RetryResult) -> None:
         typer.echo(f"{len(result.readable):,} of {letters_in_words(result.chosen)} can be read now{already}")
     else:
         typer.echo(f"{len(result.resolved):,} of {letters_in_words(result.chosen)} resolved{already}")
+    if result.left:
+        typer.echo(f"{letters_in_words(result.left)} more: retry again, or raise --limit")
     if result.load is not None and result.load.interrupted:
         typer.echo("interrupted: what was acknowledged is kept; retry the same letters to go on")
 
@@ -173,6 +186,7 @@ def print_retry_as_json(result: RetryResult) -> None:
             "succeeded": result.succeeded,
             "dry_run": result.dry,
             "chosen": result.chosen,
+            "left": result.left,
             "already_resolved": result.already,
             "readable": result.readable,
             "resolved": result.resolved,

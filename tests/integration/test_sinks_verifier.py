@@ -9,12 +9,22 @@ import sqlalchemy as sa
 from sinks.projection import projection_id
 from tallystick.contracts import cowrie, dead_letters, stages
 from tallystick.contracts.cowrie import SessionState
-from tallystick.contracts.dead_letters import DeadLetter
+from tallystick.contracts.dead_letters import REFUSED, DeadLetter
 from tallystick.contracts.stages import Command, Reported
 from tallystick.contracts.topics import DEAD_LETTERS, STAGE_COMMANDS
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings, VerifierSettings
-from tests.sinks import SOURCE, events, ready, running, send_slice, stage_events, verifying, wait_until_observed
+from tests.sinks import (
+    SOURCE,
+    events,
+    ready,
+    running,
+    send_slice,
+    stage_events,
+    verifying,
+    wait_for_rows,
+    wait_until_observed,
+)
 from tests.support import eventually
 
 OTHER = "00000000000000bb"
@@ -197,6 +207,23 @@ def test_an_event_that_the_database_refuses_is_a_dead_letter_and_no_difference(
     assert (report.found["session events"], report.found["rows"]) == (4, 3 if refused else 4)
     assert report.found["refused events"] == (1 if refused else 0)
     assert report.detail == ("1 event is a dead letter: the database refuses it" if refused else "")
+
+
+def test_a_letter_of_another_database_that_refuses_more_is_no_difference(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    load(place, publisher)
+    more = {"origin": "raw_events", "topic": cowrie.EVENTS.name, "partition": 0, "key": '["sensor","s0"]'}
+    letter = DeadLetter(SOURCE, 0, REFUSED, events(1)[0][1], **more)  # type: ignore[arg-type]
+    publisher.send(place.kafka.topic(DEAD_LETTERS), key=SOURCE.encode(), value=dead_letters.encode(letter))
+    publisher.flush()
+    with running(place, "dead_letters"):
+        wait_for_rows(engine, "SELECT count(*) FROM dead_letter_events", (2,))
+    with report_of(impatient(place, 0.1)) as found:
+        command(place, publisher, engine)
+    (report,) = found
+    assert report.found == report.expected
+    assert report.detail == ""
 
 
 def test_a_refused_event_that_two_sources_hold_is_one_of_its_session(

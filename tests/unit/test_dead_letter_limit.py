@@ -55,7 +55,7 @@ def test_beyond_the_share_the_reason_names_share_example_and_what_to_do(dead: in
         require_events(dead=dead, lines=lines, letters=[BAD], bounds=ReaderSettings())
     said = str(raised.value)
     assert f"{dead} of {lines} lines are no events, more than reader.max_dead_share = 0.5 allows" in said
-    assert r"for example at 70: not JSON: '\x1b[31mTraceback \\xff" in said
+    assert r"for example at position 70: not JSON: '\x1b[31mTraceback \\xff" in said
     assert "set reader.max_dead_share higher" in said
     assert said.isprintable()
 
