@@ -9,7 +9,7 @@ What is to be sent stands in a plan, a file: the same plan is the same source, s
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -92,19 +92,21 @@ def retried(planned: Iterable[Planned]) -> Iterator[Retried]:
     return (Retried(one.letter, one.key, event_digest(one.event)) for one in planned)
 
 
-def retry_plan(
-    settings: Settings, path: Path, *, stop: Callable[[], bool], on_progress: Callable[[Progress], None]
-) -> FileOutcome:
-    """Send what stands in the plan at `path`, and claim it. Safe to repeat.
+def retry_plans(
+    settings: Settings, paths: Sequence[Path], *, stop: Callable[[], bool], on_progress: Callable[[Progress], None]
+) -> Iterator[FileOutcome]:
+    """Send what stands in each plan of `paths`, claim it, and yield what came of it. Safe to repeat.
 
     `stop` and `on_progress` are those of a reader. Raises UsageError where there is no such plan, ServiceError where
     Kafka refuses a record or can't be asked for the positions.
     """
     publisher = Publisher(settings, client_id="retrier")
     checkpoints = Checkpoints(settings, publisher, read_checkpoints(settings))
-    outcome = Retrying(Tools(settings, publisher, checkpoints, UNKNOWN_SENSOR, stop, on_progress), path).run()
-    publisher.flush(STOP_SECONDS if stop() else None)
-    return outcome
+    tools = Tools(settings, publisher, checkpoints, UNKNOWN_SENSOR, stop, on_progress)
+    for path in paths:
+        outcome = Retrying(tools, path).run()
+        publisher.flush(STOP_SECONDS if stop() else None)
+        yield outcome
 
 
 class Retrying:

@@ -201,10 +201,7 @@ def retry(
             chosen = list(stored.each(connection, choice, limit=limit))
             left = sum(stored.count_by_reason(connection, choice).values()) - len(chosen)
         attempt = Retry(settings, engine, chosen, sensor=sensor, replacement=replacement, left=left)
-        try:
-            result = attempt.rehearse() if dry_run else attempt.run(make_view(sys.stderr if as_json else sys.stdout))
-        finally:
-            attempt.clean_up()
+        result = attempt.rehearse() if dry_run else attempt.run(make_view(sys.stderr if as_json else sys.stdout))
     (print_retry_as_json if as_json else print_retry)(result)
     if result.load is not None and result.load.interrupted:
         raise typer.Exit(INTERRUPTED)

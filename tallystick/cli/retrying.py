@@ -1,8 +1,13 @@
-"""One retry of dead letters: which can be read now, how those go through the pipeline, and what came of each."""
+"""One retry of dead letters: which can be read now, how those go through the pipeline, and what came of each.
 
-import os
+Its plan is kept until its source has its verdicts, so that the next retry goes on with one that was cut short.
+"""
+
+import fcntl
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 import msgspec
 import sqlalchemy as sa
@@ -21,8 +26,10 @@ from tallystick.cli.terminal import console, print_json, safe
 from tallystick.contracts import cowrie, slices
 from tallystick.contracts.cowrie import UnreadableLine
 from tallystick.contracts.dead_letters import READ
-from tallystick.contracts.retries import retry_source
+from tallystick.contracts.retries import SOURCE_PREFIX, retry_source
 from tallystick.database.engine import snapshot
+from tallystick.errors import ServiceError
+from tallystick.kafka.topics import cluster_id
 from tallystick.settings import Settings
 
 _SHOWN = 20
@@ -61,7 +68,7 @@ class RetryResult(msgspec.Struct):
 
 
 class Retry:
-    """Tries `letters` again; `replacement` takes the place of the content of a single one. `clean_up` in the end.
+    """Tries `letters` again; `replacement` takes the place of the content of a single one.
 
     `left` is how many there are beside them.
     """
@@ -81,8 +88,6 @@ class Retry:
         self._letters = sorted((letter for letter in letters if not letter.resolved), key=lambda letter: letter.ref)
         already = [letter.id for letter in letters if letter.resolved]
         self._result = RetryResult(len(letters), already, [], [], [], left=left)
-        self._folder = settings.home / "retries"
-        self._partial = self._folder / f"{os.getpid()}.plan"
 
     def rehearse(self) -> RetryResult:
         """Say which letters can be read now, and send nothing."""
@@ -92,26 +97,50 @@ class Retry:
         return self._result
 
     def run(self, view: View) -> RetryResult:
-        """Send what can be read now, wait for the verdicts, and say which letters are resolved."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_plan(self._partial, self._planned())
-        if not self._result.readable:
-            return self._result
-        plan = self._partial.replace(self._folder / f"{retry_source(retried(read_plan(self._partial)))}.plan")
-        reader = ReaderCommand(("retrier", "--", str(plan)), kind=cowrie.RETRY_KIND, unit="letters")
-        self._result.load = run_reader(self._settings, reader, view=view)
+        """Send what can be read now, wait for the verdicts, and say which letters are resolved.
+
+        A retry that was cut short is taken up again with it. Raises ServiceError where another one is under way.
+        """
+        with self._alone() as folder:
+            self._write_plan(folder)
+            plans = sorted(folder.glob(f"{SOURCE_PREFIX}*.plan"))
+            if not plans:
+                return self._result
+            reader = ReaderCommand(("retrier", "--", *map(str, plans)), kind=cowrie.RETRY_KIND, unit="letters")
+            self._result.load = run_reader(self._settings, reader, view=view)
+            for standing in self._result.load.standings:
+                if standing.is_final(claimed=True):
+                    (folder / f"{standing.source}.plan").unlink(missing_ok=True)
         with snapshot(self._engine) as connection:
             waiting = stored.open_ids(connection, self._result.readable)
         self._result.resolved = [number for number in self._result.readable if number not in waiting]
         self._result.stays += [Stays(number, "its event is not in the database") for number in sorted(waiting)]
-        if self._result.load.succeeded:
-            plan.unlink(missing_ok=True)
         return self._result
 
-    def clean_up(self) -> None:
-        """Remove what a retry that was broken off has left."""
-        for path in (self._partial, self._partial.with_name(f"{self._partial.name}.partial")):
-            path.unlink(missing_ok=True)
+    @contextmanager
+    def _alone(self) -> Iterator[Path]:
+        """Give the folder of the plans of this log; the lock on it is gone with the process, however that ends."""
+        log = f"{cluster_id(self._settings)}-{self._settings.kafka.topic_prefix}"
+        folder = self._settings.home / "retries" / log
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / "lock").open("a")
+        except OSError as error:
+            raise ServiceError(f"{folder} can't be written: {error}; set TALLY_HOME to a folder of yours") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ServiceError("another retry is under way here: wait for it, then retry again") from error
+            yield folder
+
+    def _write_plan(self, folder: Path) -> None:
+        path = folder / "next"
+        write_plan(path, self._planned())
+        if self._result.readable:
+            path.replace(folder / f"{retry_source(retried(read_plan(path)))}.plan")
+        else:
+            path.unlink()
 
     def _planned(self) -> Iterator[Planned]:
         letters = iter(self._letters)
@@ -126,9 +155,10 @@ class Retry:
                     yield planned
 
     def _plan(self, letter: Letter) -> Planned | None:
+        if letter.origin != READ and letter.topic != cowrie.EVENTS.name:
+            self._result.stays.append(Stays(letter.id, f"it is of the topic {letter.topic!r}, which holds no events"))
+            return None
         try:
-            if letter.origin != READ and letter.topic != cowrie.EVENTS.name:
-                raise UnreadableLine(f"it is of {letter.topic}, and no event")
             most = self._settings.reader.max_line_bytes
             if self._replacement is None and letter.size > 2 * most:
                 raise UnreadableLine("line is too long", f"{letter.size} bytes")
@@ -154,9 +184,6 @@ class Retry:
 
 def print_retry(result: RetryResult) -> None:
     """Print what came of a retry."""
-    if not result.chosen:
-        typer.echo("no open letter is chosen")
-        return
     if result.load is not None:
         if result.load.standings:
             console().print(standings_table(result.load.standings))
@@ -168,7 +195,9 @@ def print_retry(result: RetryResult) -> None:
     if (more := len(result.stays) - _SHOWN) > 0:
         typer.echo(f"… and {more:,} more")
     already = f"; {letters_in_words(len(result.already))} resolved before" if result.already else ""
-    if result.dry:
+    if not result.chosen:
+        typer.echo("no open letter is chosen")
+    elif result.dry:
         typer.echo(f"{len(result.readable):,} of {letters_in_words(result.chosen)} can be read now{already}")
     else:
         typer.echo(f"{len(result.resolved):,} of {letters_in_words(result.chosen)} resolved{already}")

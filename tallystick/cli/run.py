@@ -144,12 +144,15 @@ def importer(
     raise typer.Exit(run_role("importer", work))
 
 
-def retrier(plan: Annotated[Path, typer.Argument(help="What is to be sent, as `tally dlq retry` wrote it.")]) -> None:
+def retrier(
+    plans: Annotated[list[Path], typer.Argument(help="What is to be sent, as `tally dlq retry` wrote it.")],
+) -> None:
     """Send the content of dead letters once more. Prints progress and the outcome as JSON lines."""
-    from producers.cowrie.retrying import retry_plan
+    from producers.cowrie.retrying import retry_plans
 
     def work(stop: StopFlag) -> None:
-        _tell("outcome", retry_plan(stack.resolve(load_settings()), plan, stop=stop, on_progress=_progress))
+        for outcome in retry_plans(stack.resolve(load_settings()), plans, stop=stop, on_progress=_progress):
+            _tell("outcome", outcome)
 
     raise typer.Exit(run_role("retrier", work))
 
