@@ -204,7 +204,7 @@ def print_retry(result: RetryResult) -> None:
     if result.left:
         typer.echo(f"{letters_in_words(result.left)} more: retry again, or raise --limit")
     if result.load is not None and result.load.interrupted:
-        typer.echo("interrupted: what was acknowledged is kept; retry the same letters to go on")
+        typer.echo("interrupted: what was acknowledged is kept, and the next retry goes on from there")
 
 
 def print_retry_as_json(result: RetryResult) -> None:
