@@ -228,7 +228,9 @@ def _planned(line: bytes, where: str) -> Planned:
     try:
         return msgspec.json.decode(line, type=Planned)
     except msgspec.MsgspecError as error:
-        raise UsageError(f"{where}: not part of a plan: {error}; run `tally dlq retry` again") from error
+        raise UsageError(
+            f"{where}: not part of a plan: {error}; remove that file, and run `tally dlq retry` again"
+        ) from error
 
 
 def _counts(at: Checkpoint) -> dict[str, int]:
