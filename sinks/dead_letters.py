@@ -15,7 +15,7 @@ from sinks.writers.target import Target
 from tallystick.contracts import dead_letters
 from tallystick.contracts.dead_letters import DeadLetter
 from tallystick.contracts.text import printable
-from tallystick.contracts.timestamps import now
+from tallystick.contracts.timestamps import canonical, now
 from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.errors import ContractError
 
@@ -54,9 +54,13 @@ class DeadLetters(Sink[Row]):
             raise ContractError(f"not a dead letter: a name is longer than {_LONGEST_NAME} characters")
         if not 0 <= letter.position < MAX_POSITION:
             raise ContractError(f"not a dead letter: its position is {letter.position}")
+        try:
+            at = canonical(letter.at or now())
+        except ValueError as error:
+            raise ContractError(f"not a dead letter: {error}") from error
         claimed = letter.origin == dead_letters.READ and letter.source != ""
         return Decoded(
-            entries=(self._row(letter),),
+            entries=(self._row(letter, at),),
             contents=(record.value,),
             source=letter.source,
             low=letter.position,
@@ -78,21 +82,21 @@ class DeadLetters(Sink[Row]):
         """See Sink: a letter may have been answered before it came."""
         mark_awaited(connection, {printable(found.source) for found in decoded})
 
-    def _row(self, letter: DeadLetter) -> Row:
-        text = self._writer.text
+    def _row(self, letter: DeadLetter, at: str) -> Row:
+        writer, text = self._writer, self._writer.text
         more = {"detail": printable(letter.detail), "offset": letter.offset, "sensor": printable(letter.sensor)}
         return (
             text(printable(letter.source).encode()),
-            letter.position,
+            writer.number(letter.position),
             text(printable(letter.origin).encode()),
-            letter.piece,
+            writer.small(letter.piece),
             text(printable(letter.topic).encode()),
-            letter.partition,
-            dead_letters.payload_digest(letter.payload),
-            self._writer.plain("1" if letter.last else "0"),
+            writer.small(letter.partition),
+            writer.number(dead_letters.payload_digest(letter.payload)),
+            writer.flag(letter.last),
             text(printable(letter.key).encode()),
             text(printable(letter.reason).encode()),
-            self._writer.binary(letter.payload),
-            text(orjson.dumps(more)),
-            text(printable(letter.at or now()).encode()),
+            writer.binary(letter.payload),
+            writer.json(orjson.dumps(more)),
+            writer.moment(at),
         )

@@ -62,13 +62,14 @@ class RawEvents(Sink[Row]):
             raise ContractError(f"not the key of a session: {record.key[:200]!r}") from error
         value = record.value or b""
         sensor_cell, session_cell, source = map(self._name, (sensor, session, slice_.source))
-        text, plain, null = self._writer.text_within(value), self._writer.plain, self._writer.null
+        writer = self._writer
+        as_json, as_number, as_moment, null = writer.json, writer.number, writer.moment, writer.null
         faithful = is_plain(value)
         rows, refused = [], []
         for position, line in zip(slice_.positions, slice_.events, strict=True):
             try:
                 envelope = cowrie.read_envelope(line, sensor)
-                payload, raw = (text(line), null) if faithful else self._faithful(line)
+                payload, raw = (as_json(line), null) if faithful else self._faithful(line)
             except UnreadableLine as error:
                 refused.append(Refusal(position, line, error.reason, error.detail))
                 continue
@@ -76,11 +77,11 @@ class RawEvents(Sink[Row]):
                 (
                     sensor_cell,
                     session_cell,
-                    cowrie.event_digest(line),
+                    as_number(cowrie.event_digest(line)),
                     source,
-                    position,
+                    as_number(position),
                     self._name(envelope.eventid),
-                    plain(envelope.timestamp),
+                    as_moment(envelope.timestamp),
                     payload,
                     raw,
                 )
@@ -108,7 +109,7 @@ class RawEvents(Sink[Row]):
 
     def _faithful(self, line: bytes) -> tuple[Cell, Cell]:
         payload = storable(line)
-        return self._writer.text(payload), self._writer.null if payload is line else self._writer.binary(line)
+        return self._writer.json(payload), self._writer.null if payload is line else self._writer.binary(line)
 
 
 def _require_countable(slice_: slices.Slice) -> None:
