@@ -37,7 +37,7 @@ class KafkaSettings(_Section):
     retention_ms: int = Field(default=-1, ge=-1)
     """How long topics that aren't compacted keep a record, in milliseconds; -1: for ever."""
     client: dict[str, str] = {}
-    """Further librdkafka properties, such as `security.protocol`, for every client but Faust's."""
+    """Further librdkafka properties, such as `security.protocol`. Faust's client takes those of TLS and SASL over."""
 
     def topic(self, topic: Topic) -> str:
         """Return the name of `topic` in this deployment."""
