@@ -26,8 +26,14 @@ SLICE_HEADERS: dict[str, Schema] = {
         "type": "string",
         "description": "where it isn't UTC: IANA name of the zone that timestamps without one are in",
     },
+    "letter": {
+        "type": "string",
+        "description": "in a retry, the dead letter that the one event answers: a JSON array of source, position,"
+        " origin, topic, partition, and number and digest of its last piece",
+    },
 }
-"""The headers of a slice; the `required` ones are all but `positions` and `zone`."""
+"""The headers of a slice; the `required` ones are all but `OPTIONAL_HEADERS`."""
+OPTIONAL_HEADERS = {"positions", "zone", "letter"}
 
 
 def asyncapi(
@@ -104,7 +110,7 @@ def _message(topic: Topic, values: Mapping[str, Any]) -> Schema:
         "headers": {
             "type": "object",
             "properties": SLICE_HEADERS,
-            "required": [name for name in SLICE_HEADERS if name not in {"positions", "zone"}],
+            "required": [name for name in SLICE_HEADERS if name not in OPTIONAL_HEADERS],
         },
         "payload": {"type": "string", "description": f"{topic.value}, one a line"},
     }

@@ -10,6 +10,7 @@ Value: the events as they were read, one a line (so an event never holds a line 
 | `positions` | only where there is more than one event: u32 little-endian each, position minus `low`              |
 | `schema`    | name and version of the events' format, such as `cowrie/1`                                         |
 | `zone`      | only where it isn't UTC: IANA name of the zone that timestamps without one are in, ASCII            |
+| `letter`    | only in a retry (`contracts/retries.py`): the dead letter that the one event answers               |
 
 `low` is what lets an observer count each event of a source once, however often it is sent, although slices of one
 read window overlap in position: below `low` nothing new can come.
