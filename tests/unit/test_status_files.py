@@ -232,7 +232,7 @@ def test_what_the_database_holds_is_counted_by_source(make: Make) -> None:
     load = make("hp1")
     counters = {"cluster_id": "c", "sink": "raw_events", "next_offset": 1, "low": 0, "seen": b""}
     letter = {"source_id": "source of a", "origin": "read", "topic": "t", "partition": 0, "piece": 0}
-    letter |= {"payload": b"x", "metadata_json": {}}
+    letter |= {"payload": b"x", "metadata_json": {}, "digest": 1, "last": True}
     with load.engine.begin() as connection:
         for partition, source in enumerate(["source of a", "source of a", "source of b"]):
             row = {**counters, "source_id": source, "partition": partition, "inserted": 5, "present": 2, "dead": 1}
@@ -243,6 +243,13 @@ def test_what_the_database_holds_is_counted_by_source(make: Make) -> None:
         for number, reason in enumerate(["first", "last"]):
             row = {**letter, "source_offset": number, "reason": reason}
             connection.execute(sa.insert(dead_letter_events).values(row))
+        begun = {
+            **letter,
+            "source_offset": 9,
+            "reason": "a letter of which only the first piece is there",
+            "last": False,
+        }
+        connection.execute(sa.insert(dead_letter_events).values(begun))
     with load.engine.connect() as connection:
         found = read_held(connection, ["source of a", "source of c"])
     assert found["source of c"] == Held()

@@ -56,7 +56,7 @@ def _letters(connection: sa.Connection, sources: Collection[str]) -> dict[str, D
             sa.func.count().label("letters"),
             sa.func.max(table.c.id).label("newest"),
         )
-        .where(table.c.source_id.in_(sources), table.c.piece == 0)
+        .where(table.c.source_id.in_(sources), table.c.last)
         .group_by(table.c.source_id)
         .subquery()
     )
