@@ -68,7 +68,7 @@ class RawEvents(Sink[Row]):
         rows, refused = [], []
         for position, line in zip(slice_.positions, slice_.events, strict=True):
             try:
-                envelope = cowrie.read_envelope(line, sensor)
+                envelope = cowrie.read_envelope(line, sensor, slice_.zone)
                 payload, raw = (as_json(line), null) if faithful else self._faithful(line)
             except UnreadableLine as error:
                 refused.append(Refusal(position, line, error.reason, error.detail))
