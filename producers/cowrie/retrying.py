@@ -47,23 +47,26 @@ _AT_ONCE = 500
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A letter, the key of the record that is to bring its event, and the event."""
+    """A letter, the key of the record that is to bring its event, and the event; its time may need the `zone`."""
 
     letter: LetterRef
     key: bytes
     event: bytes
+    zone: str = ""
 
 
-def plan_letter(letter: LetterRef, content: bytes, *, sensor: str, max_line_bytes: int) -> Planned:
+def plan_letter(letter: LetterRef, content: bytes, *, sensor: str, max_line_bytes: int, zone: str = "") -> Planned:
     """Return how the content of `letter` goes into the log again; `sensor` is that of an event that names none.
+
+    `zone` is the IANA name of the zone of a timestamp that names none; empty for UTC.
 
     An object that stands over several lines is put on one. Raises UnreadableLine where the content is still no event.
     """
     line = compacted(content.strip()) if b"\n" in content else content
     if len(line) > max_line_bytes:
         raise UnreadableLine(TOO_LONG, f"{len(line)} bytes, {max_line_bytes} are allowed")
-    found = read_envelope(line, sensor or UNKNOWN_SENSOR)
-    return Planned(letter, session_key(found.sensor, found.session), line)
+    found = read_envelope(line, sensor or UNKNOWN_SENSOR, timestamps.zone_named(zone))
+    return Planned(letter, session_key(found.sensor, found.session), line, zone)
 
 
 def write_plan(path: Path, planned: Iterable[Planned]) -> None:
@@ -183,7 +186,9 @@ class Retrying:
         self._outlet.send((self._record(first + index, one) for index, one in enumerate(planned)), self._at)
 
     def _record(self, position: int, one: Planned) -> Record:
-        value, headers = slices.encode(self._source.encode(), SCHEMA, position, [position], [one.event])
+        value, headers = slices.encode(
+            self._source.encode(), SCHEMA, position, [position], [one.event], one.zone.encode()
+        )
         return Record(EVENTS, one.key, value, [*headers, (retries.HEADER, encode_ref(one.letter))])
 
     def _claim_again(self) -> FileOutcome:

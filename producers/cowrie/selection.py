@@ -156,6 +156,12 @@ def _followed(sensor: SensorSettings, paths: Sequence[str]) -> Followed:
     return Followed(tuple(paths), sensor.name, _header(sensor))
 
 
+def zone_of(sensors: Iterable[SensorSettings], name: str) -> str:
+    """Return the zone of the configured sensor `name` as slices carry it; that of an unknown one is UTC."""
+    known = _known(sensors, name)
+    return _header(known) if known else ""
+
+
 def _known(sensors: Iterable[SensorSettings], name: str) -> SensorSettings | None:
     return next((sensor for sensor in sensors if sensor.name == name), None)
 

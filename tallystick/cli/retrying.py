@@ -14,6 +14,7 @@ import sqlalchemy as sa
 import typer
 
 from producers.cowrie.retrying import Planned, plan_letter, read_plan, retried, write_plan
+from producers.cowrie.selection import zone_of
 from sinks import letters as stored
 from sinks.letters import Letter
 from sinks.rehearsal import MOST, would_refuse
@@ -162,7 +163,9 @@ class Retry:
             most = self._settings.reader.max_line_bytes
             if self._replacement is None and letter.size > 2 * most:
                 raise UnreadableLine("line is too long", f"{letter.size} bytes")
-            return plan_letter(letter.ref, self._content(letter), sensor=self._sensor_of(letter), max_line_bytes=most)
+            sensor = self._sensor_of(letter)
+            zone = zone_of(self._settings.sensor, sensor)
+            return plan_letter(letter.ref, self._content(letter), sensor=sensor, max_line_bytes=most, zone=zone)
         except (UnreadableLine, LookupError) as error:
             self._result.stays.append(Stays(letter.id, str(error)))
             return None

@@ -128,3 +128,12 @@ def test_a_plan_that_is_none_is_refused_with_its_place(tmp_path: Path, plan: Pat
     plan.write_bytes(b"junk\n")
     with pytest.raises(UsageError, match="line 1: not part of a plan"):
         list(read_plan(plan))
+
+
+def test_an_event_that_is_retried_keeps_the_clock_of_its_sensor(tmp_path: Path) -> None:
+    world, path = World(), tmp_path / "plan"
+    content = EVENT.replace(b"000000Z", b"000000")
+    write_plan(path, [plan_letter(REF, content, sensor="pot", max_line_bytes=1_000, zone="Europe/Berlin")])
+    run(world, path)
+    [sent] = world.publisher.of(EVENTS.name)
+    assert (sent.value, sent.headers["zone"]) == (content, b"Europe/Berlin")
