@@ -25,7 +25,7 @@ from tallystick.supervision.restarting import RoleSpec
 
 SINK_PROCESSES = (("raw_events",), ("session_summaries", "sources", "dead_letters"))
 """Which sinks share a process: rows are most of the work, the others are threads of one."""
-YIELDS = {"reader": 10, "sinks-raw_events": 10}
+YIELDS = {"reader": 10, "sinks-raw_events": 0}
 """Who steps back where processors are short during a load: sessions take longest, so they may not wait for the rows."""
 _TELL_SECONDS = 5.0
 
