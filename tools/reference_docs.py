@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from sinks import schema
 from tallystick import settings
 from tallystick.cli.main import make_app
+from tallystick.contracts import risk
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -168,6 +169,35 @@ def tables() -> str:
     return _page(blocks)
 
 
+def risk_score() -> str:
+    """Return the page of all rules of the risk score."""
+    any_command = risk.ANY_COMMAND
+    kinds = [
+        (f"`{rule.eventid}`", str(rule.points), rule.meaning)
+        for rule in sorted(risk.KIND_RULES, key=lambda rule: (-rule.points, rule.eventid))
+    ]
+    commands = [(rule.meaning, str(rule.points), f"`{_cell(rule.pattern)}`") for rule in risk.COMMAND_RULES]
+    blocks = [
+        "# Risk score",
+        _WRITTEN.format(origin="`tallystick/contracts/risk.py`"),
+        f"Version {risk.VERSION} of the rules.",
+        inspect.cleandoc(risk.__doc__ or "").partition("\n\n")[2],
+        "## By the kind of an event",
+        _table(("eventid", "points", "what it means"), kinds),
+        f"Every other kind whose name holds `{any_command.eventid}` is worth {any_command.points}, all others nothing.",
+        "## By the text of a command",
+        "The text has every run of whitespace as one space. Only its first"
+        f" {risk.MAX_ASSESSED_CHARS:,} characters count. A command that any of these rules finds is `high_risk` in"
+        " `command_stats`.",
+        _table(("what it does", "points", "pattern"), commands),
+    ]
+    return _page(blocks)
+
+
+def _cell(pattern: str) -> str:
+    return pattern.replace("`", "\\x60").replace("|", r"\|")
+
+
 def _column(column: "sa.Column[Any]") -> tuple[str, ...]:
     types = dict.fromkeys(str(column.type.compile(make())) for make in (postgresql.dialect, sqlite.dialect))
     return f"`{column.name}`", " / ".join(types), "yes" if column.nullable else "", column.comment or ""
@@ -200,6 +230,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "command-line.md": command_line,
     "settings.md": all_settings,
     "tables.md": tables,
+    "risk-score.md": risk_score,
 }
 
 

@@ -276,11 +276,28 @@ class KeySeen(Seen, omit_defaults=True, kw_only=True):
     username: str = ""
 
 
+class InjectedSeen(Seen, omit_defaults=True, kw_only=True):
+    """A public key that a command would add to somebody's `authorized_keys`, by `method` and to `path`.
+
+    `blob` is its base64 without padding. Where it is cut short, it is not `complete`, and `bits` is None.
+    """
+
+    type: str
+    blob: str
+    fingerprint: str
+    comment: str = ""
+    method: str = ""
+    path: str = ""
+    bits: int | None = None
+    complete: bool = True
+
+
 class SessionState(msgspec.Struct, omit_defaults=True):
     """A session, as far as its events are known: the value of `cowrie.sessions`, always under 1 MB when encoded.
 
     `revision` is the number of distinct events folded, and so is `event_count`: the same events make the same state.
     Counts are exact; lists hold distinct things ordered by (first event time, position, content) and are bounded.
+    `risk` is the greatest score of an event (`contracts/risk.py`).
     `cut` counts, by name of the list, the events whose thing a bound kept out; `limits` holds the rank from which on
     things are kept out. `sources` holds the highest position folded of each source. `digests` holds the identities of
     the folded events, 8 bytes each, little-endian, ascending; once there are too many, the lowest are kept,
@@ -295,6 +312,7 @@ class SessionState(msgspec.Struct, omit_defaults=True):
     last_event_at: str = ""
     closed_at: str = ""
     kinds: dict[str, int] = {}
+    risk: int = 0
     src_ip: First | None = None
     src_port: First | None = None
     dst_ip: First | None = None
@@ -318,6 +336,7 @@ class SessionState(msgspec.Struct, omit_defaults=True):
     files: list[FileSeen] = []
     tunnels: list[TunnelSeen] = []
     keys: list[KeySeen] = []
+    injected: list[InjectedSeen] = []
     cut: dict[str, int] = {}
     limits: dict[str, int] = {}
     sources: dict[str, int] = {}
