@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from sinks import schema
 from sinks.counting import MAX_POSITION, MAX_SPREAD
+from sinks.event_risk import with_text
 from sinks.sink import Decoded, Record, Refusal, Sink
 from sinks.writers.base import Cell, Writer
 from sinks.writers.target import Target
-from tallystick.contracts import cowrie, slices
+from tallystick.contracts import cowrie, risk, slices
 from tallystick.contracts.cowrie import UnreadableLine
 from tallystick.contracts.text import printable
 from tallystick.errors import ContractError
@@ -31,6 +32,7 @@ TARGET = Target(
         "event_timestamp",
         "payload",
         "raw",
+        "risk_score",
     ),
     key=("sensor", "session_id", "digest"),
     own=("source_id", "source_offset"),
@@ -50,6 +52,9 @@ class RawEvents(Sink[Row]):
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._name = functools.lru_cache(maxsize=4_096)(lambda name: writer.text(name.encode()))
+        self._kind = functools.lru_cache(maxsize=4_096)(
+            lambda eventid: (writer.text(eventid.encode()), risk.of_kind(eventid), risk.is_command(eventid))
+        )
 
     def decode(self, record: Record) -> Decoded[Row]:
         """See Sink."""
@@ -67,6 +72,7 @@ class RawEvents(Sink[Row]):
         for position, line in zip(slice_.positions, slice_.events, strict=True):
             try:
                 envelope = cowrie.read_envelope(line, sensor)
+                kind, points, is_command = self._kind(envelope.eventid)
                 payload, raw = (text(line), null) if faithful else self._faithful(line)
             except UnreadableLine as error:
                 refused.append(Refusal(position, line, error.reason, error.detail))
@@ -78,10 +84,11 @@ class RawEvents(Sink[Row]):
                     cowrie.event_digest(line),
                     source,
                     position,
-                    self._name(envelope.eventid),
+                    kind,
                     plain(envelope.timestamp),
                     payload,
                     raw,
+                    with_text(points, envelope.input) if is_command and envelope.input else points,
                 )
             )
         kept = _without(slice_, refused) if refused else (slice_.positions, slice_.events)

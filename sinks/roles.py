@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sinks import migrate
 from sinks.announcing import Announcer
 from sinks.dead_letters import DeadLetters
+from sinks.inventories import Inventories
 from sinks.loop import Place, SinkLoop
 from sinks.projection import bind_to_log, projection_id
 from sinks.raw_events import RawEvents
@@ -30,6 +31,7 @@ log = get_logger(__name__)
 SINKS: dict[str, Callable[[sa.Engine, Place], AnySink]] = {
     RawEvents.name: lambda engine, _: RawEvents(make_writer(engine)),
     Sessions.name: lambda engine, _: Sessions(make_writer(engine)),
+    Inventories.name: lambda engine, _: Inventories(make_writer(engine)),
     Sources.name: lambda engine, place: Sources(make_writer(engine), projection=place.projection),
     DeadLetters.name: lambda engine, _: DeadLetters(make_writer(engine)),
 }

@@ -31,10 +31,28 @@ _TABLES = {
     "raw_events": "Every event, as it was read: one row for each distinct event.",
     "dead_letter_events": "What could not be taken as an event. `resolved` is for people who look into it.",
     "session_summaries": "One row a session: the newest state of `cowrie.sessions`. The columns from `vt_flagged` to"
-    " `enrichment_at` are for enrichment, and no sink writes them.",
+    " `enrichment_at` are for enrichment, and no sink writes them but `risk_score` ([rules](risk-score.md)).",
     "command_stats": "The distinct commands of each session.",
     "login_attempts": "The distinct credentials of each session, with their outcome.",
     "files": "The distinct files of each session. The columns from `vt_classification` on are for enrichment.",
+    "session_inventory": "What each session tells of addresses, clients and their algorithms; the share that the totals"
+    " `ip_inventory`, `client_versions` and `hassh_inventory` are counted from.",
+    "password_session_usage": "The distinct passwords of each session. `password_tracking` is counted from it, and the"
+    " view `password_statistics`: by `date`, `total_attempts`, `unique_passwords`, `breached_count`, `novel_count`"
+    " (those not known to be breached) and `max_prevalence`.",
+    "session_ssh_keys": "The distinct SSH keys that commands of each session would inject; `ssh_key_intelligence` is"
+    " counted from it.",
+    "session_ssh_key_pairs": "The pairs of keys that each session would inject, of up to 16 keys;"
+    " `ssh_key_associations` is counted from it.",
+    "session_tunnels": "The distinct targets of each session's tunnels; `tunnel_targets` is counted from it.",
+    "ip_inventory": "One row an address that sessions came from. The columns from `current_asn` to `asn_last_verified`"
+    " and from `is_scanner` to `enrichment_version` are for enrichment, and no sink writes them.",
+    "client_versions": "One row a version that clients say they are.",
+    "hassh_inventory": "One row a fingerprint of a client's algorithms.",
+    "password_tracking": "One row a password. The columns from `breached` to `last_hibp_check` are for enrichment.",
+    "ssh_key_intelligence": "One row an SSH key that commands would inject.",
+    "ssh_key_associations": "One row a pair of keys that a session would inject together.",
+    "tunnel_targets": "One row a target of tunnels.",
     "session_sources": "Which source holds events of which session.",
     "sources": "One row a source, with the counts of its newest claim.",
     "source_stages": "One row for each stage of a source, with the verdict in this database.",

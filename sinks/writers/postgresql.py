@@ -10,6 +10,7 @@ from sinks.counting import INSERTED, MISSING, PRESENT
 from sinks.writers import target as sql
 from sinks.writers.base import Cell, Key, Row, Writer, as_is
 from sinks.writers.target import Target, listed, same
+from sinks.writers.totals import Functions
 
 CAUTIOUS_BATCHES = 20
 """For so many batches after a conflict rows are staged, as a repeat seldom comes alone."""
@@ -31,6 +32,7 @@ class PostgresqlWriter(Writer):
     """See Writer. Cells are fields of COPY's text format."""
 
     distinct = "IS DISTINCT FROM"
+    functions = Functions(least="LEAST({0}, {1})", greatest="GREATEST({0}, {1})")
     text = staticmethod(escape)
     plain = staticmethod(str.encode)
     binary = staticmethod(escape_binary)
@@ -61,6 +63,10 @@ class PostgresqlWriter(Writer):
         """See Writer."""
         if rows:
             _copy_rows(connection, target.name, target.columns, rows)
+
+    def alone(self, connection: sa.Connection, name: str) -> None:
+        """See Writer."""
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext(current_schema()), hashtext(%s))", (name,))
 
     def stage(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
         """See Writer."""

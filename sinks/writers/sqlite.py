@@ -9,12 +9,14 @@ import sqlalchemy as sa
 from sinks.counting import INSERTED, MISSING, PRESENT
 from sinks.writers.base import Cell, Key, Row, Writer, as_is
 from sinks.writers.target import Target, listed
+from sinks.writers.totals import Functions
 
 
 class SqliteWriter(Writer):
     """See Writer. Cells are Python's own values."""
 
     distinct = "IS NOT"
+    functions = Functions(least="coalesce(min({0}, {1}), {0}, {1})", greatest="coalesce(max({0}, {1}), {0}, {1})")
     text = staticmethod(bytes.decode)
     plain = staticmethod(str)
     binary = staticmethod(as_is)
@@ -45,6 +47,9 @@ class SqliteWriter(Writer):
     def insert(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
         """See Writer."""
         _cursor(connection).executemany(_insert(target.name, target), rows)
+
+    def alone(self, connection: sa.Connection, name: str) -> None:
+        """See Writer. Every transaction that writes is alone here."""
 
     def stage(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
         """See Writer."""

@@ -48,7 +48,7 @@ _PATH_ENDS = re.compile(r"[\s\"'`;&|<>()]")
 
 
 class InjectedKey(NamedTuple):
-    """One public key. `blob` is its base64 as it was written, without padding.
+    """One public key. `blob` is the base64 of its content, in the one form that base64 has for it.
 
     `complete` says whether the blob is a whole key of its type; one that was cut short has no `bits`. `method` is how
     it was written: direct_echo, printf, heredoc, base64_encoded, or script for anything else.
@@ -84,13 +84,7 @@ def find_keys(text: str) -> tuple[InjectedKey, ...]:
     if not found:
         return ()
     path = next((where for view, _ in views if (where := _path(view))), "")
-    return tuple(key._replace(path=path) for key in _whole(found)) if path else ()
-
-
-def md5_fingerprint(blob: str) -> str:
-    """Return the fingerprint of a key's base64 in its old form: MD5, in pairs of hex digits."""
-    digest = hashlib.md5(_decode(blob) or b"", usedforsecurity=False).hexdigest()
-    return ":".join(digest[place : place + 2] for place in range(0, 32, 2))
+    return tuple({key.blob: key._replace(path=path) for key in _whole(found)}.values()) if path else ()
 
 
 def _views(text: str, depth: int) -> Iterator[tuple[str, bool]]:
@@ -162,7 +156,7 @@ def _read(kind: str, blob: str) -> InjectedKey | None:
     fields = _fields(content)
     bits = _bits(kind, fields) if fields else None
     digest = base64.b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-    return InjectedKey(kind, blob, f"SHA256:{digest}", bits, bits is not None, "", "", "")
+    return InjectedKey(kind, base64.b64encode(content).decode(), f"SHA256:{digest}", bits, bits is not None, "", "", "")
 
 
 def _string(content: bytes, start: int) -> bytes | None:

@@ -38,9 +38,9 @@ LOOK_SECONDS = 0.25
 MEND_SECONDS = 5.0
 """After how many seconds without progress the local stack is looked after."""
 WARN_SECONDS = 30.0
-SINK_PROCESSES = (("raw_events",), ("session_summaries", "sources", "dead_letters"))
-"""Which sinks share a process: rows are most of the work, the others are threads of one."""
-YIELDS = {"reader": 10, "sinks-raw_events": 10}
+SINK_PROCESSES = (("raw_events",), ("session_summaries", "sources", "dead_letters"), ("inventories",))
+"""Which sinks share a process: rows are most of the work, what is derived may wait, the others are threads of one."""
+YIELDS = {"reader": 10, "sinks-raw_events": 10, "sinks-inventories": 15}
 """Who steps back where processors are short: sessions take longest, so they may not wait for the rows."""
 
 
@@ -207,7 +207,7 @@ class Load:
                 Stage("persisted", min(persisted, total), total, "lines"),
                 *(
                     Stage(name, sum(stage.verdict is not None for stage in by_stage[name]), files, "sources")
-                    for name in ("aggregated", "verified")
+                    for name in ("aggregated", "derived", "verified")
                 ),
             ]
         )

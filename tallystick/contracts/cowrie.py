@@ -51,6 +51,7 @@ PIPELINE = Pipeline(
             ),
         ),
         Stage("aggregated", Chain(claim="read", agent="sessions", topic=EVENTS.name, sink="session_summaries")),
+        Stage("derived", Chain(claim="read", agent="sessions", topic=EVENTS.name, sink="inventories")),
         Stage("verified", Recount()),
     ),
 )
@@ -69,7 +70,7 @@ class UnreadableLine(TallyError):
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What every event must have: where it belongs, what it is, when it happened.
+    """What every event must have: where it belongs, what it is, when it happened; and what was typed, where it was.
 
     `session` is empty for events of the sensor itself. `read_envelope` returns `timestamp` canonical and `sensor` set.
     """
@@ -78,6 +79,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     timestamp: str
     session: Annotated[str, msgspec.Meta(max_length=MAX_SESSION_CHARS)] = ""
     sensor: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
+    input: str = ""
 
 
 class _Unchecked(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -116,7 +118,7 @@ def read_envelope(line: bytes, default_sensor: str = UNKNOWN_SENSOR) -> Envelope
         raise UnreadableLine("timestamp is not usable", str(error)) from error
     if found.sensor and timestamp is found.timestamp:
         return found
-    return Envelope(found.eventid, timestamp, found.session, found.sensor or default_sensor)
+    return Envelope(found.eventid, timestamp, found.session, found.sensor or default_sensor, found.input)
 
 
 def read_places(lines: Sequence[bytes], default_sensor: str = UNKNOWN_SENSOR) -> list[tuple[str, str]] | None:
@@ -176,7 +178,8 @@ def _read_tolerantly(line: bytes) -> Envelope:
         found[name] = value
     if not eventid:
         raise UnreadableLine("eventid is not usable", "''")
-    return Envelope(eventid, stamp, found["session"], found["sensor"])
+    typed = fields.get("input")
+    return Envelope(eventid, stamp, found["session"], found["sensor"], typed if isinstance(typed, str) else "")
 
 
 def _check_characters(found: Envelope) -> None:
@@ -279,7 +282,7 @@ class KeySeen(Seen, omit_defaults=True, kw_only=True):
 class InjectedSeen(Seen, omit_defaults=True, kw_only=True):
     """A public key that a command would add to somebody's `authorized_keys`, by `method` and to `path`.
 
-    `blob` is its base64 without padding. Where it is cut short, it is not `complete`, and `bits` is None.
+    `blob` is the base64 of its content. Where that is cut short, the key is not `complete`, and `bits` is None.
     """
 
     type: str

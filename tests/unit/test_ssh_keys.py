@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from streams.sessions.ssh_keys import MAX_BLOB_CHARS, MAX_KEYS, find_keys, md5_fingerprint
+from streams.sessions.ssh_keys import MAX_BLOB_CHARS, MAX_KEYS, find_keys
 
 KEYS = [
     pytest.param(
@@ -21,7 +21,6 @@ KEYS = [
         ),
         1024,
         "SHA256:1czE8+jANBLJCP/rcIK/Jjw6bCyakaCZGNGH7JFIoQU",
-        "fa:df:5b:85:41:3c:8c:a0:fd:e3:0f:54:02:ee:0d:e1",
         id="ssh-dss",
     ),
     pytest.param(
@@ -32,7 +31,6 @@ KEYS = [
         ),
         384,
         "SHA256:YPMGERG0ELwklvYm9VjN0KVYWIrYVmwxUj7zDpYoX6s",
-        "a1:a5:f9:95:df:10:0d:5a:8e:6a:43:09:aa:4e:c6:ed",
         id="ecdsa-sha2-nistp384",
     ),
     pytest.param(
@@ -44,7 +42,6 @@ KEYS = [
         ),
         521,
         "SHA256:jHGu6L6PBu8UHQS7rlN+3jSQ0Lg1w+YS5pnZiZCLfNA",
-        "a4:81:33:68:f1:06:7b:94:76:87:a4:7b:0a:c7:99:e9",
         id="ecdsa-sha2-nistp521",
     ),
     pytest.param(
@@ -52,7 +49,6 @@ KEYS = [
         ("AAAAC3NzaC1lZDI1NTE5AAAAIFqJSYvl4SuNYzpE/7N+gDUjY1uGF8UlXQIEIABAPAox"),
         256,
         "SHA256:I8wrUj4pSHn3jvRTY73Biz5m/ZCTf5HyN5iz0+L73Y0",
-        "43:99:d4:15:32:7e:fd:33:86:8e:0a:37:94:e8:10:d0",
         id="ssh-ed25519",
     ),
     pytest.param(
@@ -65,7 +61,6 @@ KEYS = [
         ),
         2048,
         "SHA256:ISa95dfLH+ZtxSmJxkfPrPB/u+mlG3q89LWlx6dkbsc",
-        "36:6b:bd:92:1c:3a:23:3c:34:80:5c:52:1f:8a:28:cc",
         id="ssh-rsa",
     ),
 ]
@@ -83,12 +78,11 @@ def wire(*fields: bytes) -> str:
     return base64.b64encode(b"".join(len(field).to_bytes(4) + field for field in fields)).decode()
 
 
-@pytest.mark.parametrize(("kind", "blob", "bits", "sha256", "md5"), KEYS)
-def test_what_ssh_keygen_says_of_a_key(kind: str, blob: str, bits: int, sha256: str, md5: str) -> None:
+@pytest.mark.parametrize(("kind", "blob", "bits", "sha256"), KEYS)
+def test_what_ssh_keygen_says_of_a_key(kind: str, blob: str, bits: int, sha256: str) -> None:
     [key] = find_keys(f"echo '{kind} {blob} some body' >> {FILE}")
-    assert (key.type, key.blob, key.bits, key.fingerprint, key.complete) == (kind, blob.rstrip("="), bits, sha256, True)
+    assert (key.type, key.blob, key.bits, key.fingerprint, key.complete) == (kind, blob, bits, sha256, True)
     assert (key.comment, key.method, key.path) == ("some body", "direct_echo", FILE)
-    assert md5_fingerprint(key.blob) == md5
 
 
 @pytest.mark.parametrize(
@@ -148,6 +142,13 @@ def test_where_a_key_is_found(command: str, method: str, path: str) -> None:
 )
 def test_where_none_is_found(command: str) -> None:
     assert find_keys(command) == ()
+
+
+def test_what_base64_leaves_open_makes_no_other_key() -> None:
+    blob = wire(b"ssh-ed25519", bytes(32), b"")
+    assert blob.endswith("A==")
+    [key] = find_keys(f"echo ssh-ed25519 {blob} ssh-ed25519 {blob[:-3]}B== >> {FILE}")
+    assert key.blob == blob
 
 
 def test_several_keys_of_a_line() -> None:
