@@ -1,6 +1,7 @@
 """The producer's half of the tally: what one attempt at a source says in `stages`."""
 
 import time
+from collections.abc import Callable
 
 from tallystick.contracts import stages, timestamps
 from tallystick.contracts.sources import Ends
@@ -8,22 +9,39 @@ from tallystick.contracts.topics import STAGES
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
 
+_NEWS_SECONDS = 1.0
+
 
 class Attempt:
-    """One attempt at one stage of one source. Not thread-safe. Every method may raise ServiceError."""
+    """One attempt at one stage of one source. Not thread-safe. Every method may raise ServiceError.
+
+    `position` and `end`, where they are set, tell in every heartbeat how far it has read, and how far it could.
+    """
 
     def __init__(
-        self, settings: Settings, publisher: Publisher, *, source: str, kind: str, name: str, stage: str, number: int
+        self,
+        settings: Settings,
+        publisher: Publisher,
+        *,
+        source: str,
+        kind: str,
+        name: str,
+        stage: str,
+        number: int,
+        reach: Callable[[], stages.Reach] | None = None,
     ) -> None:
+        """`reach` is asked for what each heartbeat tells of a live source."""
         self.source, self.kind, self.name, self.stage, self.number = source, kind, name, stage, number
-        self._publisher = publisher
+        self.position = self.end = -1
+        self._publisher, self._reach = publisher, reach
         self._topic = settings.kafka.topic(STAGES)
         self._every = settings.reader.heartbeat_seconds
         self._told = float("-inf")
+        self._behind = False
 
     def start(self) -> None:
         """Say that the attempt has begun."""
-        self._told = time.monotonic()
+        self._told, self._behind = time.monotonic(), self._is_behind()
         self._send(
             stages.Started(
                 source=self.source,
@@ -32,12 +50,19 @@ class Attempt:
                 stage=self.stage,
                 attempt=self.number,
                 at=timestamps.now(),
+                reach=self._reach() if self._reach else None,
+                position=self.position,
+                end=self.end,
             )
         )
 
     def beat(self) -> None:
-        """Say again that the attempt is under way, where the last word is older than a heartbeat. Cheap: call often."""
-        if time.monotonic() - self._told >= self._every:
+        """Say again that the attempt is under way, where the last word is older than a heartbeat. Cheap: call often.
+
+        Of a live source that was said to be behind it is said sooner that it no longer is.
+        """
+        passed = time.monotonic() - self._told
+        if passed >= self._every or (self._behind and passed >= _NEWS_SECONDS and not self._is_behind()):
             self.start()
 
     def claim(self, *, counts: dict[str, int], ends: Ends, digest: str) -> None:
@@ -69,6 +94,10 @@ class Attempt:
                 reason=reason,
             )
         )
+
+    def _is_behind(self) -> bool:
+        reach = self._reach() if self._reach else None
+        return reach is not None and reach.position < reach.end
 
     def _send(self, event: stages.StageEvent) -> None:
         self._publisher.send(self._topic, key=self.source.encode(), value=stages.encode(event))

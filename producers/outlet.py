@@ -55,7 +55,9 @@ class Outlet:
     1. the records of a window are queued, in order
     2. Kafka acknowledges all records of this window and of those before it
     3. the window's checkpoint is sent, with the ends that Kafka told
-    `on_wait` is called often while anything waits. Methods raise ServiceError for what Kafka refuses.
+    `on_wait` is called often while anything waits. `acknowledged` is the checkpoint of the last window that Kafka has;
+    it is sent once nothing is waited for, and before at most every `checkpoint_seconds`. Methods raise ServiceError for
+    what Kafka refuses.
     """
 
     def __init__(
@@ -67,11 +69,16 @@ class Outlet:
         ends: Ends,
         stop: Callable[[], bool],
         on_wait: Callable[[], None],
+        checkpoint_seconds: float = 0.0,
     ) -> None:
+        self.acknowledged: Checkpoint | None = None
         self.ends: Ends = {topic: dict(partitions) for topic, partitions in ends.items()}
         self._settings, self._publisher, self._checkpoints = settings, publisher, checkpoints
         self._stop, self._on_wait = stop, on_wait
         self._windows: deque[_Window] = deque()
+        self._checkpoint_seconds = checkpoint_seconds
+        self._saved_at = float("-inf")
+        self._unsaved = False
 
     def send(self, records: Iterable[Record], checkpoint: Checkpoint) -> None:
         """Queue one window; `checkpoint` (its ends are filled in here) follows once all of it is acknowledged."""
@@ -93,12 +100,29 @@ class Outlet:
             if number % _RECORDS_PER_WAIT == 0:
                 self._on_wait()
         window.checkpoint = checkpoint
+        self.advance()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another window may be sent now."""
+        return len(self._windows) < MAX_WINDOWS and self._publisher.waiting < MAX_RECORDS
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether Kafka has acknowledged all windows, and their checkpoints have been sent."""
+        return not self._windows
+
+    def advance(self) -> None:
+        """Take note of what has been acknowledged, and send the checkpoint if one is due. Doesn't wait: call often."""
         self._publisher.poll()
-        self._advance()
+        while self._windows and self._windows[0].missing == 0 and self._windows[0].checkpoint is not None:
+            self.acknowledged, self._unsaved = self._windows.popleft().checkpoint, True
+        if self._unsaved and time.monotonic() - self._saved_at >= self._checkpoint_seconds:
+            self._save()
 
     def wait_for_room(self) -> bool:
         """Wait until another window may be sent; False where the producer was told to stop."""
-        while len(self._windows) >= MAX_WINDOWS or self._publisher.waiting >= MAX_RECORDS:
+        while not self.has_room:
             if self._stop():
                 return False
             self._wait(0.05)
@@ -111,25 +135,25 @@ class Outlet:
         then stands where it is true.
         """
         deadline: float | None = None
-        while self._windows or self._publisher.waiting:
+        while self._windows or self._unsaved or self._publisher.waiting:
             if self._stop():
                 deadline = deadline or time.monotonic() + STOP_SECONDS
                 if time.monotonic() > deadline:
                     return False
             self._on_wait()
             self._publisher.flush(0.05)
-            self._advance()
+            self.advance()
+            if self._unsaved and not self._windows:
+                self._save()
         return True
+
+    def _save(self) -> None:
+        if self.acknowledged is not None:
+            ends = {topic: dict(partitions) for topic, partitions in self.ends.items() if partitions}
+            self._checkpoints.save(msgspec.structs.replace(self.acknowledged, ends=ends))
+        self._saved_at, self._unsaved = time.monotonic(), False
 
     def _wait(self, seconds: float) -> None:
         self._publisher.poll(seconds)
-        self._advance()
+        self.advance()
         self._on_wait()
-
-    def _advance(self) -> None:
-        newest = None
-        while self._windows and self._windows[0].missing == 0 and self._windows[0].checkpoint is not None:
-            newest = self._windows.popleft().checkpoint
-        if newest is not None:
-            ends = {topic: dict(partitions) for topic, partitions in self.ends.items() if partitions}
-            self._checkpoints.save(msgspec.structs.replace(newest, ends=ends))

@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from sinks.foreign import refuse_foreign_database
 from sinks.projection import name_projection
 from sinks.schema import metadata
 from tallystick.database.engine import snapshot
@@ -39,8 +40,8 @@ def current(engine: sa.Engine) -> str | None:
 def upgrade(engine: sa.Engine, settings: Settings) -> str:
     """Bring the database to `head()`, in one transaction, and return it. Safe to repeat, and to race.
 
-    Raises ConfigurationError, having changed nothing, where the database already holds tables of our names that are
-    not ours, or was made by a newer version.
+    Raises ConfigurationError, having changed nothing, where the database was made by a newer version, and its kind
+    ForeignDatabaseError where another program has made tables or views of our names in it.
     """
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
@@ -49,7 +50,7 @@ def upgrade(engine: sa.Engine, settings: Settings) -> str:
                 connection.execute(sa.schema.CreateSchema(settings.database.schema_name, if_not_exists=True))
         found = _context(connection).get_current_revision()
         if found is None:
-            _refuse_foreign_tables(connection)
+            refuse_foreign_database(connection)
         elif found not in _revisions():
             raise ConfigurationError(
                 f"the database is at revision {found}, which this version of Tallystick doesn't know: use a newer one"
@@ -60,17 +61,24 @@ def upgrade(engine: sa.Engine, settings: Settings) -> str:
 
 
 def require_head(engine: sa.Engine) -> None:
-    """Raise ConfigurationError where the database is not at `head()`."""
-    if (found := current(engine)) != head():
+    """Raise ConfigurationError where the database is not at `head()`, or is another program's (see `upgrade`)."""
+    with snapshot(engine) as connection:
+        if (found := _context(connection).get_current_revision()) is None:
+            refuse_foreign_database(connection)
+    if found != head():
         raise ConfigurationError(
             f"the database is at revision {found or 'none'}, {head()} is needed: run `tally db upgrade`"
         )
 
 
 def check(engine: sa.Engine) -> list[str]:
-    """Return how the database differs from the tables of this code, one sentence each; empty where it doesn't."""
+    """Return how the database differs from the tables of this code, one sentence each; empty where it doesn't.
+
+    Raises ForeignDatabaseError as `upgrade` does.
+    """
     with snapshot(engine) as connection:
         if (found := _context(connection).get_current_revision()) is None:
+            refuse_foreign_database(connection)
             return ["the database holds no tables of Tallystick: run `tally db upgrade`"]
         behind = [] if found == head() else [f"revision is {found}, {head()} is needed"]
         return behind + [
@@ -98,15 +106,6 @@ def _context(connection: sa.Connection) -> MigrationContext:
 
 def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:
     return kind != "table" or name in metadata.tables
-
-
-def _refuse_foreign_tables(connection: sa.Connection) -> None:
-    taken = sorted(set(metadata.tables) & set(sa.inspect(connection).get_table_names()))
-    if taken:
-        raise ConfigurationError(
-            f"the database already holds {', '.join(taken)}, which Tallystick didn't make, so nothing was changed: "
-            "name another database, or (PostgreSQL) set database.schema_name"
-        )
 
 
 def _flat(differences: Iterable[Any]) -> Iterable[tuple[Any, ...]]:

@@ -39,6 +39,9 @@ SOURCES = Target(
         "claimed_attempt",
         "confirmed_attempt",
         "heard_at",
+        "live_position",
+        "live_end",
+        "live_since",
     ),
     key=("source_id",),
 )
@@ -126,6 +129,7 @@ class Sources(Sink[SourceState]):
             claimed_attempt(state),
             confirmed_attempt(state, self._projection),
             state.heard_at or None,
+            *((reach.position, reach.end, reach.since or None) if (reach := state.reach) else (None, None, None)),
         )
 
     def _stage_rows(self, state: SourceState) -> Iterator[Row]:

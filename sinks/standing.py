@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.engine import RowMapping
 
 from sinks.schema import source_stages, sources
 from tallystick.contracts.catalogue import PIPELINES
 from tallystick.contracts.pipelines import Recount
 from tallystick.contracts.stages import Verdict
-from tallystick.contracts.timestamps import render
+from tallystick.contracts.timestamps import render, seconds_between
 
 
 class StageStanding(msgspec.Struct, frozen=True):
@@ -27,8 +28,23 @@ class StageStanding(msgspec.Struct, frozen=True):
     ended_at: str
 
 
+class LiveStanding(msgspec.Struct, frozen=True):
+    """How far a source that is still written to was behind when its follower was heard of last, at `heard_at`.
+
+    `bytes_behind` were not acknowledged by Kafka yet; the oldest of them were there for `seconds_behind`, at least.
+    """
+
+    position: int
+    bytes_behind: int
+    seconds_behind: float
+    heard_at: str
+
+
 class SourceStanding(msgspec.Struct, frozen=True):
-    """One source with its counts and its stages, in the order of its pipeline."""
+    """One source with its counts and its stages, in the order of its pipeline.
+
+    While it is `live` nothing is claimed of it, so no verdict is due.
+    """
 
     source: str
     kind: str
@@ -39,6 +55,15 @@ class SourceStanding(msgspec.Struct, frozen=True):
     dead_letters: int
     bytes: int
     stages: list[StageStanding]
+    live: LiveStanding | None = None
+    heard_at: str = ""
+
+    @property
+    def followed(self) -> StageStanding | None:
+        """The stage that shows cursor and lag, where this is an endless source that nobody has read to an end."""
+        if PIPELINES[self.kind].endless and self.stages and self.stages[0].verdict is not Verdict.SUCCEEDED:
+            return self.stages[0]
+        return None
 
     @property
     def succeeded(self) -> bool:
@@ -66,9 +91,10 @@ class SourceStanding(msgspec.Struct, frozen=True):
     @property
     def trouble(self) -> str:
         """Why it has not succeeded: the reasons of its stages, or what they wait for."""
+        stages = [self.followed] if self.followed else self.stages
         return "; ".join(
             f"{stage.stage}: {stage.verdict or 'waiting'}{': ' + stage.reason if stage.reason else ''}"
-            for stage in self.stages
+            for stage in stages
             if stage.verdict is not Verdict.SUCCEEDED
         )
 
@@ -105,9 +131,23 @@ def read_standings(connection: sa.Connection, ids: Collection[str] | None = None
             dead_letters=row["dead_letters"],
             bytes=row["bytes"],
             stages=stages.get(row["source_id"], []),
+            live=_live(row),
+            heard_at=_time(row["heard_at"]),
         )
         for row in connection.execute(query).mappings()
     ]
+
+
+def _live(row: RowMapping) -> LiveStanding | None:
+    if row["live_position"] is None:
+        return None
+    heard_at, since = _time(row["heard_at"]), _time(row["live_since"])
+    return LiveStanding(
+        position=row["live_position"],
+        bytes_behind=max(row["live_end"] - row["live_position"], 0),
+        seconds_behind=max(seconds_between(since, heard_at), 0.0) if since else 0.0,
+        heard_at=heard_at,
+    )
 
 
 def _time(value: Any) -> str:

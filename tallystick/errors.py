@@ -3,6 +3,7 @@
 TallyError
 ├── UsageError            what was asked for can't be done as asked; exit code 2
 ├── ConfigurationError    a setting, topic or schema is not as it must be
+│   └── ForeignDatabaseError  the configured database holds what another program made
 ├── ServiceError          Kafka, the database or the local stack can't be used
 │   └── FencedError       another process has taken over the same work
 └── ContractError         bytes that do not keep a contract (a slice, a stage event, a state)
@@ -21,6 +22,10 @@ class UsageError(TallyError):
 
 class ConfigurationError(TallyError):
     """A setting, a topic or a database schema is not as it must be."""
+
+
+class ForeignDatabaseError(ConfigurationError):
+    """The configured database, or its schema, holds what another program made; nothing was written to it."""
 
 
 class ServiceError(TallyError):

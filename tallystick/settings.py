@@ -74,6 +74,24 @@ class ReaderSettings(_Section):
     """How long the last, unfinished line of a file that has just been written to may take to be finished."""
 
 
+class FollowSettings(_Section):
+    """How a reader follows files that are still written to."""
+
+    watch: str = Field(default="notify", pattern="^(notify|poll)$")
+    """`notify`: the operating system tells of changes at once. `poll`: for network mounts, whose changes by other hosts
+    it doesn't tell of; all files are looked at every `poll_seconds`."""
+    poll_seconds: Seconds = 0.5
+    """How often all files are looked at where nothing tells of changes."""
+    rescan_seconds: Seconds = 5.0
+    """How often all files are looked at besides, where changes are told of."""
+    quiet_seconds: Seconds = 5.0
+    """How long a rotated or compressed file must have been left alone before it counts as complete."""
+    idle_seconds: Seconds = 60.0
+    """After how many seconds without a change a file is closed, until it changes."""
+    checkpoint_seconds: Seconds = 5.0
+    """How often a checkpoint of a live source is sent at most. After a crash so much is sent again, and counts once."""
+
+
 class AgentSettings(_Section):
     """How Faust agents work: the bounds of a checkpoint, and the memory of the state store."""
 
@@ -132,6 +150,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     database: DatabaseSettings = DatabaseSettings()
     reader: ReaderSettings = ReaderSettings()
+    follow: FollowSettings = FollowSettings()
     agents: AgentSettings = AgentSettings()
     sinks: SinkSettings = SinkSettings()
     verifier: VerifierSettings = VerifierSettings()

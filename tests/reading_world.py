@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from producers.checkpoints import Checkpoints
 from producers.cowrie.discovery import discover
+from producers.cowrie.formats import Format
 from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reader import read_found
 from producers.cowrie.reading import Tools
@@ -39,14 +40,15 @@ class World:
         self,
         *paths: Path | str,
         sensor: str = "unknown",
+        form: Format = Format.AUTO,
         stop: Callable[[], bool] = lambda: False,
         records: int | None = None,
         kept: int = 0,
     ) -> list[FileOutcome]:
         """Run a reader. With `records` it dies once it has sent so many; `kept` of the unacknowledged are in Kafka."""
-        self.publisher.before_send = None if records is None else _dies_after(records)
+        self.publisher.before_send = None if records is None else dies_after(records)
         checkpoints = Checkpoints(self.settings, self.publisher, self.checkpoints())
-        tools = Tools(self.settings, self.publisher, checkpoints, sensor, stop, self.progress.append)
+        tools = Tools(self.settings, self.publisher, checkpoints, sensor, stop, self.progress.append, form)
         try:
             outcomes = [read_found(tools, found) for found in discover(map(str, paths))]
         except Killed:
@@ -57,7 +59,7 @@ class World:
         self.publisher.flush()
         return outcomes
 
-    def read(self, path: Path, **options: str) -> FileOutcome:
+    def read(self, path: Path, **options: str | Format) -> FileOutcome:
         """Run a reader on one file."""
         [outcome] = self.run(path, **options)  # type: ignore[arg-type]
         return outcome
@@ -111,7 +113,8 @@ class World:
         return claim.ends == ends
 
 
-def _dies_after(records: int) -> Callable[[str], None]:
+def dies_after(records: int) -> Callable[[str], None]:
+    """A publisher's `before_send` that lets so many records pass, and then kills the process."""
     left = records
 
     def before_send(_topic: str) -> None:

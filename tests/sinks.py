@@ -60,14 +60,14 @@ def send_slice(
 @contextmanager
 def running(settings: Settings, *names: str) -> Iterator[threading.Thread]:
     """Run the sinks `names` as threads of this process while the block runs; raises what they raise."""
-    with _stopping(lambda stop: run_sinks(settings, names, stop)) as thread:
+    with stopping(lambda stop: run_sinks(settings, names, stop)) as thread:
         yield thread
 
 
 @contextmanager
 def verifying(settings: Settings) -> Iterator[None]:
     """Run the verifier while the block runs."""
-    with _stopping(lambda stop: run_verifier(settings, stop)):
+    with stopping(lambda stop: run_verifier(settings, stop)):
         yield
 
 
@@ -104,7 +104,8 @@ def wait_until_observed(settings: Settings, observer: str, counts: tuple[int, in
 
 
 @contextmanager
-def _stopping(work: Callable[[Callable[[], bool]], None]) -> Iterator[threading.Thread]:
+def stopping(work: Callable[[Callable[[], bool]], None]) -> Iterator[threading.Thread]:
+    """Run `work` as a thread while the block runs, then let it stop; raises what it raises."""
     end = threading.Event()
     errors: list[BaseException] = []
 

@@ -6,6 +6,7 @@ import msgspec
 import xxhash
 
 from producers.cowrie.decompression import CHUNK_BYTES, Content, DamagedStream
+from producers.cowrie.formats import PROBE_BYTES, Format, detect, guess, make_framer
 from producers.cowrie.lines import BOM
 from tallystick.contracts.sources import IDENTITY_BYTES, Checkpoint, log_source_id
 
@@ -16,7 +17,7 @@ class Identity(msgspec.Struct, frozen=True):
     """A file that has been recognised: go on at `position`; `digest` has hashed all content before it.
 
     `checkpoint` is that of the source, none where it is a new one. `changed` says that there is content that the
-    checkpoint doesn't know of.
+    checkpoint doesn't know of. `form` is that in which its events stand.
     """
 
     source: str
@@ -24,17 +25,32 @@ class Identity(msgspec.Struct, frozen=True):
     digest: xxhash.xxh3_128
     checkpoint: Checkpoint | None
     changed: bool
+    form: Format = Format.LINES
 
 
-def identify(content: Content, checkpoints: Mapping[str, Checkpoint]) -> Identity:
+def recognise_form(content: Content, asked: Format) -> Format:
+    """Return the form of a log: what was `asked` for, or what its beginning shows. Raises OSError."""
+    if asked is not Format.AUTO:
+        return asked
+    content.seek(0)
+    _skip_bom(content)
+    start = b""
+    while len(start) < PROBE_BYTES and (data := _read(content, PROBE_BYTES - len(start))):
+        start += data
+        if shown := detect(start):
+            return shown
+    return guess(start)
+
+
+def identify(content: Content, checkpoints: Mapping[str, Checkpoint], form: Format = Format.LINES) -> Identity:
     """Recognise the source that begins as `content` does, and leave `content` where reading goes on.
 
     A damaged stream counts as far as it can be read.
     Raises OSError, and DamagedStream where the file changes meanwhile.
     """
-    line, _ = first_line(content)
+    first, _ = first_item(content, form)
     candidates: list[Checkpoint] = []
-    while checkpoint := checkpoints.get(source := log_source_id(line, len(candidates))):
+    while checkpoint := checkpoints.get(source := log_source_id(first, len(candidates))):
         candidates.append(checkpoint)
     states = _digests(content, {position for known in candidates for position in (known.position, _seen(known))})
     for known in candidates:
@@ -43,10 +59,18 @@ def identify(content: Content, checkpoints: Mapping[str, Checkpoint]) -> Identit
             content.seek(_seen(known))
             changed = bool(_read(content, 1))
             content.seek(known.position)
-            return Identity(known.source, known.position, states[known.position], known, changed)
+            return Identity(known.source, known.position, states[known.position], known, changed, form)
     content.seek(0)
     start = _skip_bom(content)
-    return Identity(source, start, xxhash.xxh3_128(BOM[:start]), None, changed=True)
+    return Identity(source, start, xxhash.xxh3_128(BOM[:start]), None, changed=True, form=form)
+
+
+def first_item(content: Content, form: Format) -> tuple[bytes, bool]:
+    """Return what a log of `form` is known by, and whether that is sure to stay so. Raises OSError.
+
+    That is its first line that isn't blank, or its first object as it stands there.
+    """
+    return first_line(content) if form is Format.LINES else _first_object(content, form)
 
 
 def first_line(content: Content) -> tuple[bytes, bool]:
@@ -65,6 +89,20 @@ def first_line(content: Content) -> tuple[bytes, bool]:
                 return line.removesuffix(b"\r"), True
     sure = len(held) > IDENTITY_BYTES or not (held.strip() or content.damage())
     return held.removesuffix(b"\r") if held.strip() else b"", sure
+
+
+def _first_object(content: Content, form: Format) -> tuple[bytes, bool]:
+    """Return the first object, or, where its end is too far away or missing, the beginning of what can't be told."""
+    content.seek(0)
+    framer = make_framer(form, _skip_bom(content), max_line_bytes=2 * IDENTITY_BYTES)
+    left = 2 * IDENTITY_BYTES
+    while left > 0 and (data := _read(content, min(left, _PROBE_BYTES))):
+        left -= len(data)
+        for frame in framer.feed(data):
+            for index, item in enumerate(frame.lines):
+                if index not in frame.reasons:
+                    return item, True
+    return framer.undecided[:IDENTITY_BYTES], left == 0 or not (framer.undecided or content.damage())
 
 
 def _skip_bom(content: Content) -> int:

@@ -1,7 +1,7 @@
 """Framing: bytes as they are read become lines that know where they stand. No I/O, and bounded memory."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, count
 
 import msgspec
@@ -25,13 +25,19 @@ class Piece(msgspec.Struct, frozen=True):
 class Frame(msgspec.Struct, frozen=True):
     """Lines that have been completed, without their ends, and pieces of those that were too long.
 
-    `positions[i]` is where `lines[i]` begins; both ascend. `end` is where the next line begins.
+    `positions[i]` is where `lines[i]` begins; both ascend. `end` is where the next line begins. `reasons` says of some
+    lines, by their index, why they are no events.
     """
 
     positions: list[int]
     lines: list[bytes]
     pieces: list[Piece]
     end: int
+    reasons: dict[int, str] = {}
+
+    def events(self, indices: Sequence[int]) -> list[bytes]:
+        """Return the lines at `indices` as events, which never hold a line end."""
+        return [self.lines[index] for index in indices]
 
 
 class Framer:
@@ -40,6 +46,9 @@ class Framer:
     A line ends with LF or CR LF. Of an unfinished line no more is held than `max_line_bytes` or PIECE_BYTES, and what
     was fed last; what is too long comes as pieces, cut at the same places however the content was fed.
     """
+
+    undecided = b""
+    """What was fed and may still come to stand on either side of the end of a frame: nothing."""
 
     def __init__(self, position: int, *, max_line_bytes: int) -> None:
         self.position = position

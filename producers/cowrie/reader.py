@@ -9,8 +9,9 @@ import msgspec
 from producers.checkpoints import Checkpoints, read_checkpoints
 from producers.cowrie.decompression import CHUNK_BYTES, Content, DamagedStream, decompressed
 from producers.cowrie.discovery import LogFile, Problem, as_text, discover, why_unreadable
+from producers.cowrie.formats import Format
 from producers.cowrie.growth import Growth
-from producers.cowrie.identity import first_line, identify
+from producers.cowrie.identity import first_item, identify, recognise_form
 from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reading import Reading, Tools, attempt_of, claim_again, nothing_read
 from producers.outlet import STOP_SECONDS, Outlet
@@ -32,10 +33,12 @@ def read_paths(
     sensor: str | None,
     stop: Callable[[], bool],
     on_progress: Callable[[Progress], None],
+    form: Format = Format.AUTO,
 ) -> list[FileOutcome]:
     """Read the log files that `paths` stand for, one after the other, and return how each of them ended.
 
-    A file that can't be read is an outcome and leaves the others alone. `sensor` is that of events that name none.
+    A file that can't be read is an outcome and leaves the others alone. `sensor` is that of events that name none,
+    `form` that in which events stand in all of the files.
     `stop` is asked often; once it is True the reader ends at the next window, and all that is left is `interrupted`.
     `on_progress` is called when a file begins and ends, and in between some times a second.
     Raises UsageError for a sensor name that no event may have, ServiceError where Kafka refuses a record or can't be
@@ -44,7 +47,7 @@ def read_paths(
     check_sensor(sensor)
     publisher = Publisher(settings, client_id="reader")
     checkpoints = Checkpoints(settings, publisher, read_checkpoints(settings))
-    tools = Tools(settings, publisher, checkpoints, sensor or UNKNOWN_SENSOR, stop, on_progress)
+    tools = Tools(settings, publisher, checkpoints, sensor or UNKNOWN_SENSOR, stop, on_progress, form)
     outcomes = [read_found(tools, found) for found in discover(paths)]
     publisher.flush(STOP_SECONDS if stop() else None)
     return outcomes
@@ -68,15 +71,17 @@ def _read_file(tools: Tools, path: str) -> FileOutcome:
                 stop=tools.stop,
                 wait=tools.publisher.poll,
             )
-            while not first_line(content)[1] and growth.changes():
+            form = recognise_form(content, tools.form)
+            while not first_item(content, form)[1] and growth.changes():
                 growth.note()
-            found = identify(content, tools.checkpoints.known)
+                form = recognise_form(content, tools.form)
+            found = identify(content, tools.checkpoints.known, form)
             known = found.checkpoint
             if known is not None and known.claimed and not found.changed:
                 if _read_to_end(content) == known.damage:
                     return claim_again(tools, name, known, content, growth)
                 content.seek(found.position)
-            return Reading(tools, name, found, content, growth).run()
+            return Reading(tools, name, found, content, size=growth.size).run(growth)
     except OSError as error:
         return _refuse(tools, path, why_unreadable(error))
     except DamagedStream as error:

@@ -9,7 +9,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,16 +19,17 @@ from producers.checkpoints import Checkpoints
 from producers.claims import Attempt
 from producers.cowrie.decompression import Content, DamagedStream
 from producers.cowrie.discovery import why_unreadable
+from producers.cowrie.formats import Format, make_framer
 from producers.cowrie.growth import Growth
 from producers.cowrie.identity import Identity
-from producers.cowrie.lines import Frame, Framer
+from producers.cowrie.lines import Frame
 from producers.cowrie.progress import FileOutcome, Progress, State, Throttle
-from producers.cowrie.windows import Window, runs, sort_lines
-from producers.outlet import Outlet, Record
-from tallystick.contracts import dead_letters, slices, timestamps
-from tallystick.contracts.cowrie import EVENTS, KIND, SCHEMA
+from producers.cowrie.records import records_of
+from producers.cowrie.windows import Window, sort_lines
+from producers.outlet import Outlet
+from tallystick.contracts import stages, timestamps
+from tallystick.contracts.cowrie import KIND
 from tallystick.contracts.sources import Checkpoint
-from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -42,7 +43,7 @@ _PROGRESS_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every file of one run is read with. `sensor` is that of events that name none."""
+    """What every file of one run is read with. `sensor` is that of events that name none, `form` that of every file."""
 
     settings: Settings
     publisher: Publisher
@@ -50,20 +51,41 @@ class Tools:
     sensor: str
     stop: Callable[[], bool]
     on_progress: Callable[[Progress], None]
+    form: Format = Format.AUTO
+
+
+Reach = Callable[[], stages.Reach]
+"""Tells how far a live source has been taken."""
 
 
 class Reading:
-    """Reads what is new in one open file that has been recognised, and claims it. Use it once."""
+    """Reads what is new in one open file that has been recognised, and claims it. Use it once.
 
-    def __init__(self, tools: Tools, name: str, found: Identity, content: Content, growth: Growth) -> None:
-        self._tools, self._name, self._content, self._growth = tools, name, content, growth
+    `run` reads to the end of a file that is complete. Of one that is still written to, `begin`, then `read_on` as often
+    as it may have grown, and in the end `conclude` or `leave`; `reach` goes with its heartbeats, and its checkpoint
+    is sent every `checkpoint_seconds` at most. `size` is asked for the size of the file itself. Every method raises
+    ServiceError for what Kafka refuses.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        name: str,
+        found: Identity,
+        content: Content,
+        *,
+        size: Callable[[], int],
+        reach: Reach | None = None,
+        checkpoint_seconds: float = 0.0,
+    ) -> None:
+        self._tools, self._name, self._content, self._size = tools, name, content, size
         known = found.checkpoint or nothing_read(found.source, position=found.position, digest=found.digest.hexdigest())
         self._begun = msgspec.structs.replace(known, name=name, attempt=known.attempt + 1, claimed=False, damage="")
         self._counted_letter = known.position if known.unfinished else -1
         self._digest = found.digest
         self._at = msgspec.structs.replace(self._begun, unfinished=0, whole="")
-        self._framer = Framer(found.position, max_line_bytes=tools.settings.reader.max_line_bytes)
-        self._attempt = attempt_of(tools, self._at)
+        self._framer = make_framer(found.form, found.position, max_line_bytes=tools.settings.reader.max_line_bytes)
+        self._attempt = attempt_of(tools, self._at, reach)
         self._outlet = Outlet(
             tools.settings,
             tools.publisher,
@@ -71,26 +93,84 @@ class Reading:
             ends=known.ends,
             stop=tools.stop,
             on_wait=self._on_wait,
+            checkpoint_seconds=checkpoint_seconds,
         )
         self._throttle = Throttle(_PROGRESS_SECONDS)
 
-    def run(self) -> FileOutcome:
-        """Do it. Raises ServiceError for what Kafka refuses; an error of the file is an outcome."""
+    @property
+    def source(self) -> str:
+        """The source's id."""
+        return self._at.source
+
+    @property
+    def acknowledged(self) -> int:
+        """Up to which position Kafka has acknowledged everything."""
+        at = self._outlet.acknowledged
+        return at.position if at is not None else self._begun.position
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether Kafka has acknowledged everything that was sent."""
+        return self._outlet.is_empty
+
+    def run(self, growth: Growth) -> FileOutcome:
+        """Read to the end of the file, and claim it. An error of the file is an outcome."""
+        if not self.begin():
+            return self._end("interrupted")
+        try:
+            finished = self._send_windows(growth)
+        except OSError as error:
+            return self.fail(error)
+        if not finished:
+            self.settle()
+            return self.leave()
+        return self.conclude()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another window may be sent."""
+        return self._outlet.has_room
+
+    def rename(self, name: str) -> None:
+        """Call the source by another name from now on: its file was renamed."""
+        self._name = self._attempt.name = name
+        self._at = msgspec.structs.replace(self._at, name=name)
+
+    def begin(self) -> bool:
+        """Begin the attempt; False where the reader was told to stop meanwhile."""
         self._tell("reading")
         self._attempt.start()
         self._tools.checkpoints.save(self._begun)
-        if not self._outlet.settle():
-            return self._end("interrupted")
-        try:
-            finished = self._send_windows()
-        except OSError as error:
-            self._outlet.settle()
-            self._attempt.fail(f"{self._name}: {why_unreadable(error)}")
-            return self._end("failed", why_unreadable(error))
+        return self._outlet.settle()
+
+    def read_on(self) -> bool:
+        """Read a window, and send what it completes; False where there is nothing more, or no room. Raises OSError."""
+        return self._outlet.has_room and bool(data := self._fill()) and self._take(data)
+
+    def advance(self) -> None:
+        """Move the checkpoint behind what Kafka has acknowledged, and send a heartbeat where one is due."""
+        self._outlet.advance()
+        self._attempt.beat()
+
+    def settle(self) -> bool:
+        """Wait until Kafka has acknowledged what was sent; False where the reader was told to stop before."""
+        return self._outlet.settle()
+
+    def leave(self) -> FileOutcome:
+        """End without a claim; the next attempt goes on from the last checkpoint."""
+        return self._end("interrupted")
+
+    def fail(self, error: OSError) -> FileOutcome:
+        """End with a failure: the file can't be read."""
+        self._outlet.settle()
+        self._attempt.fail(f"{self._name}: {why_unreadable(error)}")
+        return self._end("failed", why_unreadable(error))
+
+    def conclude(self) -> FileOutcome:
+        """Send the unfinished last line, where there is one, and claim the source."""
         damage = self._content.damage()
-        if finished:
-            self._send_last_line(TRUNCATED if damage else UNFINISHED)
-        if not self._outlet.settle() or not finished:
+        self._send_last_line(TRUNCATED if damage else UNFINISHED)
+        if not self._outlet.settle():
             return self._end("interrupted")
         self._at = msgspec.structs.replace(
             self._at, ends=self._outlet.ends, at=timestamps.now(), damage=str(damage or "")
@@ -103,14 +183,14 @@ class Reading:
         log.info("read a log", path=self._name, source=self._at.source, **_counts(self._at))
         return self._end("failed" if damage else "claimed", self._at.damage)
 
-    def _send_windows(self) -> bool:
+    def _send_windows(self, growth: Growth) -> bool:
         """Send all complete lines; False where the reader was told to stop before the end of the file."""
         while self._outlet.wait_for_room():
-            self._growth.note()
+            growth.note()
             data = self._fill()
             if not data:
                 open_ended = self._framer.unfinished_bytes or self._content.damage()
-                if not (open_ended and self._growth.changes()):
+                if not (open_ended and growth.changes()):
                     return not self._tools.stop()
                 continue
             if not self._take(data):
@@ -129,20 +209,24 @@ class Reading:
                     break
         except DamagedStream as damage:
             log.warning("a log is damaged", path=self._name, reason=str(damage))
+        except OSError:
+            if not parts:  # else the next read tells of it, once what was read before is sent
+                raise
         return b"".join(parts)
 
     def _take(self, data: bytes) -> bool:
         """Send what `data`, the content read last, completes; False where the reader was told to stop meanwhile."""
-        start, hashed = self._content.position - len(data), 0
+        unhashed = self._framer.undecided + data
+        start, hashed = self._content.position - len(unhashed), 0
         for frame in self._framer.feed(data):
             if not self._outlet.wait_for_room():
                 return False
             consumed = max(hashed, frame.end - start)
-            self._digest.update(memoryview(data)[hashed:consumed])
+            self._digest.update(memoryview(unhashed)[hashed:consumed])
             digest = self._at.digest if frame.end == self._at.position else self._digest.hexdigest()
             self._send(self._sort(frame), position=frame.end, digest=digest)
             hashed = consumed
-        self._digest.update(memoryview(data)[hashed:])
+        self._digest.update(memoryview(unhashed)[hashed : len(unhashed) - len(self._framer.undecided)])
         return True
 
     def _sort(self, frame: Frame, reason: str = "") -> Window:
@@ -152,6 +236,7 @@ class Reading:
         """Send the last line although it has no end: it is read again, once it has, unless it is an event already."""
         if not (length := self._framer.unfinished_bytes):
             return
+        self._digest.update(self._framer.undecided)
         window = self._sort(self._framer.finish(), reason)
         position, whole = self._framer.position, self._digest.hexdigest()
         if window.letters:
@@ -172,16 +257,8 @@ class Reading:
             blank=self._at.blank + window.blank,
             at=timestamps.now(),
         )
-        self._outlet.send(self._records(window), self._at)
-
-    def _records(self, window: Window) -> Iterator[Record]:
-        source = self._at.source.encode()
-        low = next((window.frame.positions[first] for first, *_ in window.groups.values()), 0)
-        for run in runs(window, max_events=self._tools.settings.reader.max_events_per_record):
-            value, headers = slices.encode(source, SCHEMA, low, run.positions, run.events)
-            yield Record(EVENTS, run.key, value, headers)
-        for letter in window.letters:
-            yield Record(DEAD_LETTERS, source, dead_letters.encode(letter))
+        most = self._tools.settings.reader.max_events_per_record
+        self._outlet.send(records_of(window, self._at.source, max_events=most), self._at)
 
     def _on_wait(self) -> None:
         self._attempt.beat()
@@ -194,7 +271,7 @@ class Reading:
         return FileOutcome(self._name, at.source, at.attempt, state, _counts(at), reason, claimed=at.claimed)
 
     def _tell(self, state: Literal["reading"] | State) -> None:
-        _tell(self._tools, self._name, self._at, state, content=self._content, growth=self._growth)
+        _tell(self._tools, self._name, self._at, state, content=self._content, size=self._size())
 
 
 def claim_again(tools: Tools, name: str, known: Checkpoint, content: Content, growth: Growth) -> FileOutcome:
@@ -203,7 +280,7 @@ def claim_again(tools: Tools, name: str, known: Checkpoint, content: Content, gr
         log.warning("a log is damaged", path=name, reason=known.damage)
     _claim(attempt_of(tools, known), known)
     state: State = "failed" if known.damage else "claimed"
-    _tell(tools, name, known, state, content=content, growth=growth)
+    _tell(tools, name, known, state, content=content, size=growth.size())
     return FileOutcome(name, known.source, known.attempt, state, _counts(known), known.damage, claimed=True)
 
 
@@ -226,10 +303,17 @@ def nothing_read(source: str, *, position: int = 0, digest: str = "") -> Checkpo
     )
 
 
-def attempt_of(tools: Tools, at: Checkpoint) -> Attempt:
-    """Return the attempt whose number `at` holds."""
+def attempt_of(tools: Tools, at: Checkpoint, reach: Reach | None = None) -> Attempt:
+    """Return the attempt whose number `at` holds; `reach` goes with its heartbeats."""
     return Attempt(
-        tools.settings, tools.publisher, source=at.source, kind=KIND, name=at.name, stage=STAGE, number=at.attempt
+        tools.settings,
+        tools.publisher,
+        source=at.source,
+        kind=at.kind,
+        name=at.name,
+        stage=STAGE,
+        number=at.attempt,
+        reach=reach,
     )
 
 
@@ -251,7 +335,7 @@ def _counts(at: Checkpoint) -> dict[str, int]:
 
 
 def _tell(
-    tools: Tools, name: str, at: Checkpoint, state: Literal["reading"] | State, *, content: Content, growth: Growth
+    tools: Tools, name: str, at: Checkpoint, state: Literal["reading"] | State, *, content: Content, size: int
 ) -> None:
     tools.on_progress(
         Progress(
@@ -260,7 +344,7 @@ def _tell(
             attempt=at.attempt,
             position=at.position + at.unfinished,
             bytes_read=content.bytes_read(),
-            size=growth.size(),
+            size=size,
             lines=at.lines,
             events=at.events,
             dead=at.dead,

@@ -62,7 +62,8 @@ def sort_lines(frame: Frame, *, source: str, sensor: str, at: str, reason: str =
                 found = read_envelope(line, sensor)
             except UnreadableLine as error:
                 if line.strip():
-                    why, detail = reason or error.reason, str(error) if reason else error.detail
+                    given = frame.reasons.get(index) or reason
+                    why, detail = given or error.reason, str(error) if given else error.detail
                     letters += [_letter(source, piece, at, why, detail) for piece in cut(positions[index], line)]
                 else:
                     blank += 1
@@ -82,12 +83,10 @@ def sort_lines(frame: Frame, *, source: str, sensor: str, at: str, reason: str =
 
 def runs(window: Window, *, max_events: int) -> Iterator[Run]:
     """Yield the window's events record by record: at most `max_events` and RECORD_BYTES each."""
-    all_positions, lines = window.frame.positions, window.frame.lines
+    all_positions = window.frame.positions
     for key, indices in window.groups.items():
-        positions, events = [all_positions[index] for index in indices], [lines[index] for index in indices]
-        # The span of the run, cheap to tell, is no less than its bytes.
-        span = positions[-1] - positions[0] + len(events[-1])
-        if len(events) <= max_events and (span <= RECORD_BYTES or sum(map(len, events)) <= RECORD_BYTES):
+        positions, events = [all_positions[index] for index in indices], window.frame.events(indices)
+        if len(events) <= max_events and sum(map(len, events)) <= RECORD_BYTES:
             yield Run(key, positions, events)
             continue
         start = size = 0

@@ -21,6 +21,9 @@ sources = sa.Table(
     sa.Column("claimed_attempt", NUMBER, nullable=False, comment="the attempt whose claim this row holds, or 0"),
     sa.Column("confirmed_attempt", NUMBER, nullable=False, comment="the attempt that the stages agent knows we hold"),
     sa.Column("heard_at", MOMENT),
+    sa.Column("live_position", NUMBER, comment="of a source that is still written to: acknowledged up to here"),
+    sa.Column("live_end", NUMBER, comment="where it ended when it was last heard of"),
+    sa.Column("live_since", MOMENT, comment="since when what lies between the two has been there, at least"),
     sa.Column("first_seen", MOMENT, nullable=False, server_default=Now()),
     sa.Column("updated_at", MOMENT, nullable=False, server_default=Now()),
 )

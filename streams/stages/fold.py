@@ -62,10 +62,15 @@ def _start(state: SourceState, event: Started) -> None:
     if event.attempt > state.attempt:
         _begin_attempt(state, event)
     if event.attempt == state.attempt:
-        state.heard_at = max(state.heard_at, event.at)
         stages = _projection(state, event.projection).stages
-        if event.stage not in stages:
-            stages[event.stage] = StageState(event.attempt, started_at=event.at)
+        stage = stages.setdefault(event.stage, StageState(event.attempt, started_at=event.at))
+        if event.at > stage.ended_at:
+            _take_back_presumption(stage)
+        if event.at >= state.heard_at:
+            state.heard_at, state.name = event.at, event.name
+            state.position, state.end = event.position, event.end
+            # A last heartbeat may follow the claim.
+            state.reach = event.reach if stage.verdict is None else None
 
 
 def _claim(state: SourceState, event: Claimed) -> None:
@@ -73,10 +78,17 @@ def _claim(state: SourceState, event: Claimed) -> None:
         _begin_attempt(state, event)
     if event.attempt < state.attempt:
         return
-    state.claims[event.stage] = event
+    state.claims[event.stage], state.name = event, event.name
     state.heard_at = max(state.heard_at, event.at)
+    state.reach = None
     stage = _projection(state, EVERYWHERE).stages.get(event.stage)
-    if stage is not None and stage.presumed:
+    if stage is not None:
+        _take_back_presumption(stage)
+
+
+def _take_back_presumption(stage: StageState) -> None:
+    """Forget that the worker of `stage` was presumed dead: it has spoken."""
+    if stage.presumed:
         stage.verdict, stage.reason, stage.ended_at, stage.presumed = None, "", "", False
 
 
@@ -118,6 +130,7 @@ def _fail(state: SourceState, event: Failed) -> None:
     if stage.verdict is None:
         stage.verdict, stage.reason, stage.ended_at = Verdict.FAILED, event.reason, event.at
         stage.presumed = event.presumed
+        state.reach = None
 
 
 def _failure(state: SourceState, event: Failed) -> list[Outcome]:
@@ -128,7 +141,7 @@ def _failure(state: SourceState, event: Failed) -> list[Outcome]:
 
 def _begin_attempt(state: SourceState, event: Started | Claimed | Failed) -> None:
     state.attempt, state.kind, state.name = event.attempt, event.kind, event.name
-    state.source = event.source
+    state.source, state.reach = event.source, None
     for projection in state.projections.values():
         projection.stages.clear()
         projection.reports.clear()
@@ -184,7 +197,7 @@ def _evaluate(state: SourceState, projection: Projection, stage: Stage, standing
     match stage.rule:
         case Balance():
             claim = _claim_of(state, stage.name)
-            return _balance(claim, standing) if claim else (None, "")
+            return _balance(claim, standing) if claim else _cursor(state, standing)
         case Tally(claim=of) as tally:
             claim = _claim_of(state, of)
             return _tally(claim, tally, projection, standing) if claim else (None, "")
@@ -199,6 +212,13 @@ def _evaluate(state: SourceState, projection: Projection, stage: Stage, standing
 def _claim_of(state: SourceState, stage: str) -> Claimed | None:
     claim = state.claims.get(stage)
     return claim if claim is not None and claim.attempt == state.attempt else None
+
+
+def _cursor(state: SourceState, standing: StageState) -> Judgement:
+    if state.position < 0 or state.end < 0:
+        return None, ""
+    standing.claimed, standing.observed = state.end, state.position
+    return None, f"at {state.position} of {state.end}, {max(0, state.end - state.position)} behind"
 
 
 def _balance(claim: Claimed, standing: StageState) -> Judgement:

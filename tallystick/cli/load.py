@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
+from producers.cowrie.formats import Format
 from producers.cowrie.reader import check_sensor
-from tallystick.cli.loading import Load, LoadResult
+from tallystick.cli.loading import Load, LoadResult, ReaderCommand, log_reader
 from tallystick.cli.progress import View, make_view
 from tallystick.cli.sources import print_trouble, standing_as_dict, standings_table
 from tallystick.cli.terminal import console, print_json, safe
@@ -27,6 +28,7 @@ def load(
     paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns; compressed or not.")],
     *,
     sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="How events stand in the files.")] = Format.AUTO,
     database: Annotated[
         str | None, typer.Option(help="The database to fill: postgresql://… or sqlite:///…; else the configured one.")
     ] = None,
@@ -39,22 +41,20 @@ def load(
     """
     check_sensor(sensor)
     settings = with_database(load_settings(), database)
-    result = run_load(settings, paths, sensor=sensor, view=make_view(sys.stderr if as_json else sys.stdout))
+    view = make_view(sys.stderr if as_json else sys.stdout)
+    result = run_load(settings, paths, sensor=sensor, form=form, view=view)
     if as_json:
-        print_json(
-            {
-                "succeeded": result.succeeded,
-                "interrupted": result.interrupted,
-                "seconds": round(result.seconds, 3),
-                "sources": [standing_as_dict(standing) for standing in result.standings],
-                "problems": result.problems,
-            }
-        )
+        print_result_as_json(result)
     else:
         print_result(result)
+    raise typer.Exit(exit_code(result))
+
+
+def exit_code(result: LoadResult) -> int:
+    """Return the exit code that tells of `result`."""
     if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(0 if result.succeeded else 1)
+        return INTERRUPTED
+    return 0 if result.succeeded else 1
 
 
 def with_database(settings: Settings, url: str | None) -> Settings:
@@ -66,13 +66,20 @@ def with_database(settings: Settings, url: str | None) -> Settings:
     return settings.model_copy(update={"database": DatabaseSettings(url=SecretStr(url))})
 
 
-def run_load(settings: Settings, paths: list[str], *, sensor: str | None, view: View) -> LoadResult:
-    """Run one load with all its processes and return what came of it."""
+def run_load(
+    settings: Settings, paths: list[str], *, sensor: str | None, view: View, form: Format = Format.AUTO
+) -> LoadResult:
+    """Run one load of log files with all its processes and return what came of it."""
+    return run_reader(settings, log_reader(paths, sensor=sensor, form=form), view=view)
+
+
+def run_reader(settings: Settings, reader: ReaderCommand, *, view: View) -> LoadResult:
+    """Run what `reader` reads through the whole pipeline, with all its processes, and return what came of it."""
     folder = settings.home / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "load.log").open("a") as log_file, view:
         configure(settings, role="load", stream=log_file)
-        return Load(settings, paths, sensor=sensor, view=view).run()
+        return Load(settings, reader, view=view).run()
 
 
 def print_result(result: LoadResult) -> None:
@@ -91,3 +98,16 @@ def print_result(result: LoadResult) -> None:
     else:
         good = sum(standing.succeeded for standing in result.standings)
         typer.echo(f"NOT DONE: {good} of {len(result.standings)} sources succeeded; what did not tally stands above")
+
+
+def print_result_as_json(result: LoadResult) -> None:
+    """Print what came of a load for programs."""
+    print_json(
+        {
+            "succeeded": result.succeeded,
+            "interrupted": result.interrupted,
+            "seconds": round(result.seconds, 3),
+            "sources": [standing_as_dict(standing) for standing in result.standings],
+            "problems": result.problems,
+        }
+    )

@@ -4,26 +4,30 @@ The reader says what it has claimed; the database says what verdicts the claims 
 reader is done and every source that it named has its verdicts, or when it can't go on; it is never over silently.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
 
+from producers.cowrie.formats import Format
 from producers.cowrie.progress import FileOutcome, Progress
-from sinks import migrate
-from sinks.projection import bind_to_log
 from sinks.standing import SourceStanding, read_standings
+from tallystick.cli.deployment import (
+    YIELDS,
+    ReaderSays,
+    last_words,
+    prepare,
+    reader_spec,
+    role_specs,
+    tell_of_dead_reader,
+)
 from tallystick.cli.progress import Stage, View
-from tallystick.contracts import cowrie, stages, timestamps
-from tallystick.contracts.catalogue import TOPICS
-from tallystick.contracts.topics import STAGES
+from tallystick.contracts import cowrie
+from tallystick.contracts.catalogue import PIPELINES
 from tallystick.database.engine import make_engine
-from tallystick.database.errors import is_transient, told_plainly
-from tallystick.errors import ConfigurationError, ServiceError
-from tallystick.kafka import topics
-from tallystick.kafka.publisher import Publisher
+from tallystick.database.errors import is_transient
+from tallystick.errors import ServiceError
 from tallystick.local import stack
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -38,10 +42,27 @@ LOOK_SECONDS = 0.25
 MEND_SECONDS = 5.0
 """After how many seconds without progress the local stack is looked after."""
 WARN_SECONDS = 30.0
-SINK_PROCESSES = (("raw_events",), ("session_summaries", "sources", "dead_letters"), ("inventories",))
-"""Which sinks share a process: rows are most of the work, what is derived may wait, the others are threads of one."""
-YIELDS = {"reader": 10, "sinks-raw_events": 10, "sinks-inventories": 15}
-"""Who steps back where processors are short: sessions take longest, so they may not wait for the rows."""
+RESTARTS = 5
+"""After how many restarts in a row a role is given up."""
+
+
+class ReaderCommand(msgspec.Struct, frozen=True):
+    """What brings the events: `arguments` after `tally run`, its environment, and the kind of its sources.
+
+    `unit` is what its progress counts.
+    """
+
+    arguments: tuple[str, ...]
+    kind: str = cowrie.KIND
+    unit: str = "bytes"
+    env: dict[str, str] = {}
+
+
+def log_reader(paths: Sequence[str], *, sensor: str | None, form: Format) -> ReaderCommand:
+    """Return the command that reads log files."""
+    return ReaderCommand(
+        reader_spec(paths, sensor=sensor, options=("--format", form.value), one_shot=True, max_restarts=RESTARTS).argv
+    )
 
 
 class LoadResult(msgspec.Struct):
@@ -66,10 +87,10 @@ class LoadResult(msgspec.Struct):
 class Load:
     """Runs one load in this process's supervisor. `run` may be called once."""
 
-    def __init__(self, settings: Settings, paths: Sequence[str], *, sensor: str | None, view: View) -> None:
+    def __init__(self, settings: Settings, reader: ReaderCommand, *, view: View) -> None:
         self._asked = settings
         self._settings = stack.resolve(settings)
-        self._paths, self._sensor, self._view = paths, sensor, view
+        self._reader, self._view = reader, view
         self._progress: dict[str, Progress] = {}
         self._outcomes: dict[str, FileOutcome] = {}
         self._standings: dict[str, SourceStanding] = {}
@@ -83,11 +104,12 @@ class Load:
     def run(self) -> LoadResult:
         """Load, and return once every source has its verdict, or once it is known that it can't be had."""
         started = time.monotonic()
-        self._prepare()
+        prepare(self._settings, self._engine)
         interrupted = False
+        reader = RoleSpec("reader", self._reader.arguments, one_shot=True, max_restarts=RESTARTS, env=self._reader.env)
         stop = install()
         with Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=self._logs) as supervisor:
-            for spec in self._roles():
+            for spec in role_specs(self._settings, reader, yields=YIELDS):
                 supervisor.start(spec)
             while not self._is_over(supervisor) and not (interrupted := stop()):
                 supervisor.poll(LOOK_SECONDS)
@@ -103,41 +125,10 @@ class Load:
             interrupted=interrupted,
         )
 
-    def _prepare(self) -> None:
-        topics.create(self._settings, TOPICS)
-        if wrong := [d for d in topics.check(self._settings, TOPICS) if d.what == "partitions"]:
-            names = ", ".join(f"{d.topic} has {d.found} partitions instead of {d.expected}" for d in wrong)
-            raise ConfigurationError(
-                f"topics differ from the catalogue: {names}; set kafka.partitions to what is there"
-            )
-        with told_plainly():
-            migrate.upgrade(self._engine, self._settings)
-            bind_to_log(self._engine, self._settings)
-
-    def _roles(self) -> list[RoleSpec]:
-        url = self._settings.database.url
-        env = {
-            "TALLY_HOME": str(self._settings.home),
-            "TALLY_KAFKA__BOOTSTRAP_SERVERS": self._settings.kafka.bootstrap_servers or "",
-            "TALLY_DATABASE__URL": url.get_secret_value() if url else "",
-        }
-        command = (sys.executable, "-m", "tallystick.cli.run")
-        sensor = ("--sensor", self._sensor) if self._sensor else ()
-        commands = {
-            "agents": ("agents",),
-            **{f"sinks-{'-'.join(names)}": ("sinks", *names) for names in SINK_PROCESSES},
-            "verifier": ("verifier",),
-            "reader": ("reader", *sensor, "--", *self._paths),
-        }
-        return [
-            RoleSpec(name, (*command, *rest), one_shot=name == "reader", env=env, yields=YIELDS.get(name, 0))
-            for name, rest in commands.items()
-        ]
-
     def _on_line(self, role: str, line: str) -> None:
         if role != "reader":
             return
-        said = msgspec.json.decode(line, type=_ReaderSays)
+        said = msgspec.json.decode(line, type=ReaderSays)
         if said.progress is not None:
             if self._progress.get(said.progress.path) != said.progress:
                 self._moved_at = time.monotonic()
@@ -151,30 +142,11 @@ class Load:
         if ended.role == "reader":
             self._reader_done = ended.reason is ExitReason.FINISHED or ended.exit_code == PARTIAL_CODE
             if not self._reader_done:
-                self._tell_of_dead_reader(ended)
+                reading = [progress for progress in self._progress.values() if progress.state == "reading"]
+                tell_of_dead_reader(self._settings, self._reader.kind, reading, ended)
         if ended.reason is not ExitReason.FINISHED and ended.exit_code != PARTIAL_CODE:
             how = ended.signal or f"exit code {ended.exit_code}"
             self._view.say(f"{ended.role} ended ({ended.reason}, {how}): {ended.detail}")
-
-    def _tell_of_dead_reader(self, ended: Exit) -> None:
-        """Say in the log, for each source that was being read, that its reader is dead; only a stage's agent judges."""
-        publisher = Publisher(self._settings, client_id="load")
-        for progress in self._progress.values():
-            if progress.state != "reading":
-                continue
-            died = stages.Failed(
-                source=progress.source,
-                kind=cowrie.KIND,
-                name=progress.path,
-                stage="read",
-                attempt=progress.attempt,
-                at=timestamps.now(),
-                reason=f"the reader ended: {ended.reason} {ended.signal}".strip(),
-                exit_code=ended.exit_code,
-                presumed=True,
-            )
-            publisher.send(self._settings.kafka.topic(STAGES), key=progress.source.encode(), value=stages.encode(died))
-        publisher.flush(5.0)
 
     def _look(self) -> None:
         """Read from the database how the sources stand. While it is away, what was seen last stays."""
@@ -198,12 +170,13 @@ class Load:
         for progress in reading:
             lines[progress.source] = max(lines.get(progress.source, 0), progress.events + progress.dead)
         total = sum(lines.values())
-        by_stage = {name: [s for k in known for s in k.stages if s.stage == name] for name in _STAGES}
+        names = [stage.name for stage in PIPELINES[self._reader.kind].stages]
+        by_stage = {name: [s for k in known for s in k.stages if s.stage == name] for name in names}
         persisted = sum(min(stage.observed, stage.claimed or stage.observed) for stage in by_stage["persisted"])
         files = max(len(self._sources()), 1)
         self._view.show(
             [
-                Stage("read", sum(p.bytes_read for p in reading), sum(p.size for p in reading), "bytes"),
+                Stage("read", sum(p.bytes_read for p in reading), sum(p.size for p in reading), self._reader.unit),
                 Stage("persisted", min(persisted, total), total, "lines"),
                 *(
                     Stage(name, sum(stage.verdict is not None for stage in by_stage[name]), files, "sources")
@@ -238,7 +211,7 @@ class Load:
         for role, ended in supervisor.failed().items():
             if ended.exit_code == PARTIAL_CODE:
                 continue
-            self._problems.append(f"{role}: {ended.detail}; {_last_words(ended)} (log: {self._logs / role}.log)")
+            self._problems.append(f"{role}: {ended.detail}; {last_words(ended)} (log: {self._logs / role}.log)")
         if self._problems:
             return True
         return self._reader_done and all(self._is_final(outcome) for outcome in self._outcomes.values())
@@ -264,28 +237,3 @@ class Load:
             if outcome.state == "failed"
             and ((standing := self._standings.get(outcome.source)) is None or standing.succeeded)
         ]
-
-
-def _last_words(ended: Exit) -> str:
-    """Return the error that a role logged last, else the last line that it wrote."""
-    lines = ended.tail.splitlines()
-    for line in reversed(lines):
-        try:
-            error = msgspec.json.decode(line, type=_LogLine).error
-        except msgspec.MsgspecError:
-            continue
-        if error:
-            return error
-    return lines[-1] if lines else str(ended.reason)
-
-
-class _LogLine(msgspec.Struct):
-    error: str = ""
-
-
-class _ReaderSays(msgspec.Struct):
-    progress: Progress | None = None
-    outcome: FileOutcome | None = None
-
-
-_STAGES = [stage.name for stage in cowrie.PIPELINE.stages]

@@ -10,6 +10,7 @@ from tallystick.cli import entry
 
 COMMANDS = {
     "load": "load",
+    "import": "importing",
     "sources": "sources",
     "demo": "demo",
     "up": "stack",

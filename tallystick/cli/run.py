@@ -4,12 +4,15 @@
 imports only what it needs, and therefore within its function.
 """
 
+import os
 import sys
 from typing import Annotated
 
 import orjson
 import typer
 
+from producers.cowrie.formats import Format
+from producers.cowrie.plan import Begin, Plan, Until
 from tallystick.cli.entry import run
 from tallystick.errors import UsageError
 from tallystick.local import stack
@@ -31,33 +34,144 @@ def _roles() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Run one role in the foreground until it is told to stop.",
     )
-    for command in (reader, agents, sinks, verifier):
+    for command in (reader, rekey, importer, agents, sinks, verifier):
         roles.command()(command)
+    roles.command("all")(everything)
     return roles
+
+
+Sensor = Annotated[str | None, typer.Option("--sensor", help="The sensor of events that name none.")]
 
 
 def reader(
     paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
     *,
-    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    sensor: Sensor = None,
+    form: Annotated[Format, typer.Option("--format", help="How events stand in the files.")] = Format.AUTO,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Follow the logs as they are written, until the reader is told to stop.")
+    ] = False,
 ) -> None:
-    """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read."""
-    from producers.cowrie.progress import FileOutcome, Progress
-    from producers.cowrie.reader import read_paths
+    """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read.
 
-    def tell(kind: str, what: FileOutcome | Progress) -> None:
-        sys.stdout.buffer.write(orjson.dumps({kind: _as_dict(what)}) + b"\n")
-        sys.stdout.buffer.flush()
+    With --follow it goes on reading as they grow, are rotated and compressed, and claims each one that is complete.
+    """
+    if follow and form not in {Format.AUTO, Format.LINES}:
+        raise UsageError(f"logs are followed line by line: leave --format {form.value} or --follow out")
 
     def work(stop: StopFlag) -> int | None:
-        outcomes = read_paths(
-            stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=lambda p: tell("progress", p)
-        )
-        for outcome in outcomes:
-            tell("outcome", outcome)
-        return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
+        return _follow(paths, sensor, stop) if follow else _read(paths, sensor, form, stop)
 
     raise typer.Exit(run_role("reader", work))
+
+
+def _read(paths: list[str], sensor: str | None, form: Format, stop: StopFlag) -> int | None:
+    from producers.cowrie.reader import read_paths
+
+    outcomes = read_paths(
+        stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=_progress, form=form
+    )
+    for outcome in outcomes:
+        _tell("outcome", outcome)
+    return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
+
+
+def _follow(paths: list[str], sensor: str | None, stop: StopFlag) -> int | None:
+    from producers.cowrie.following.loop import follow_paths
+
+    def tell(kind: str, what: object) -> None:
+        try:
+            _tell(kind, what)
+        except BrokenPipeError:
+            # Whoever started it is gone. What is left in the buffer must not fail once more at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            stop.request("nobody reads standard output any more")
+
+    follow_paths(
+        stack.resolve(load_settings()),
+        paths,
+        sensor=sensor,
+        stop=stop,
+        on_progress=lambda progress: tell("progress", progress),
+        on_outcome=lambda outcome: tell("outcome", outcome),
+    )
+    return None
+
+
+def everything(
+    paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
+    *,
+    sensor: Sensor = None,
+) -> None:
+    """Run all roles, supervised, with a reader that follows the logs: what a service is made of.
+
+    Creates the topics and brings the database up to date first. A role that ends is started again, for as long as that
+    can help; the log says why it ended. Stops all of them on SIGTERM. Exit 2 or 78: the command line or the
+    configuration is wrong, so that another start can't help.
+    """
+
+    def work(stop: StopFlag) -> int | None:
+        from tallystick.cli.service import serve
+
+        return serve(load_settings(), paths, sensor=sensor, stop=stop)
+
+    raise typer.Exit(run_role("all", work))
+
+
+def importer(
+    url: Annotated[str, typer.Option(envvar="TALLY_IMPORT_URL", help="The database of cowrieprocessor.")],
+    *,
+    since: Annotated[str, typer.Option(help="Of events from this time on.")] = "",
+    until: Annotated[str, typer.Option(help="Of events before this time.")] = "",
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+) -> None:
+    """Import a database of cowrieprocessor to its end. Prints progress and outcomes as JSON lines."""
+    from producers.cowrie.importing.importer import import_database
+
+    def work(stop: StopFlag) -> None:
+        for outcome in import_database(
+            stack.resolve(load_settings()),
+            url,
+            since=since,
+            until=until,
+            sensor=sensor,
+            stop=stop,
+            on_progress=_progress,
+        ):
+            _tell("outcome", outcome)
+
+    raise typer.Exit(run_role("importer", work))
+
+
+def rekey(
+    *,
+    topic: Annotated[str, typer.Option(help="The topic that Cowrie writes to.")] = "cowrie",
+    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option(help="The Kafka that has the topic, where it isn't the configured one.")
+    ] = None,
+    begin: Annotated[
+        Begin, typer.Option("--from", help="Where a partition begins that was never read.")
+    ] = Begin.BEGINNING,
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop at the end that the topic has now, and claim all of it.")
+    ] = False,
+) -> None:
+    """Take what Cowrie's own Kafka output writes, and send it on by sensor and session."""
+
+    def work(stop: StopFlag) -> None:
+        from producers.cowrie.rekey import rekey as run_rekey
+
+        plan = Plan(
+            topic=topic,
+            sensor=sensor,
+            bootstrap_servers=bootstrap_servers,
+            begin=begin,
+            until=Until.END if until_end else Until.STOPPED,
+        )
+        run_rekey(stack.resolve(load_settings()), plan, stop)
+
+    raise typer.Exit(run_role("rekey", work))
 
 
 def agents() -> None:
@@ -101,10 +215,15 @@ def verifier() -> None:
     raise typer.Exit(run_role("verifier", work))
 
 
-def _as_dict(what: object) -> object:
+def _progress(what: object) -> None:
+    _tell("progress", what)
+
+
+def _tell(kind: str, what: object) -> None:
     import msgspec
 
-    return msgspec.to_builtins(what)
+    sys.stdout.buffer.write(orjson.dumps({kind: msgspec.to_builtins(what)}) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

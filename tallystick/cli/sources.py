@@ -1,4 +1,4 @@
-"""`tally sources`: every source with its stages, counts, times and verdict."""
+"""`tally sources`: every source with its stages, counts, times and verdict; of an endless one, how far it is read."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,7 +11,7 @@ from sinks import migrate
 from sinks.standing import SourceStanding, StageStanding, read_standings
 from tallystick.cli.terminal import console, print_json, safe
 from tallystick.contracts.stages import Verdict
-from tallystick.contracts.timestamps import seconds_between
+from tallystick.contracts.timestamps import now, seconds_between
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import told_plainly
 from tallystick.local import stack
@@ -26,7 +26,10 @@ def register(app: typer.Typer) -> None:
 
 
 def sources(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
-    """Show every source: what was read, what arrived, and the verdict on each stage."""
+    """Show every source: what was read, what arrived, and the verdict on each stage.
+
+    Of a source that is still written to it shows how far behind its follower was when it was heard of last.
+    """
     settings = stack.resolve(load_settings())
     engine = make_engine(settings)
     with told_plainly():
@@ -37,8 +40,11 @@ def sources(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
     if as_json:
         print_json([standing_as_dict(standing) for standing in standings])
     elif standings:
-        console().print(standings_table(standings))
-        print_trouble(standings)
+        if ending := [standing for standing in standings if not standing.followed]:
+            console().print(standings_table(ending))
+        if endless := [standing for standing in standings if standing.followed]:
+            console().print(streams_table(endless, now=now()))
+        print_trouble([*ending, *(standing for standing in endless if standing.followed and standing.followed.verdict)])
     else:
         typer.echo("no sources yet: `tally load PATH…` reads some")
 
@@ -71,10 +77,30 @@ def standings_table(standings: Sequence[SourceStanding]) -> Table:
     return table
 
 
-def print_trouble(standings: Sequence[SourceStanding]) -> None:
-    """Print for each source that has not succeeded what did not tally, and why."""
+def streams_table(standings: Sequence[SourceStanding], *, now: str) -> Table:
+    """Return endless sources as a table: how far each is read at the canonical time `now`, and when it was heard of."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("stream", overflow="fold")
+    for name in ("at", "end", "behind", "heard"):
+        table.add_column(name, justify="right")
+    table.add_column("state")
     for standing in standings:
-        if not standing.succeeded:
+        if stage := standing.followed:
+            table.add_row(
+                safe(standing.name),
+                f"{stage.observed:,}",
+                f"{stage.claimed:,}",
+                f"{max(0, stage.claimed - stage.observed):,}",
+                f"{seconds_between(standing.heard_at, now):.0f} s ago" if standing.heard_at else "-",
+                stage.verdict or "following",
+            )
+    return table
+
+
+def print_trouble(standings: Sequence[SourceStanding]) -> None:
+    """Print for each source that has not succeeded, and is not live, what did not tally, and why."""
+    for standing in standings:
+        if not standing.succeeded and standing.live is None:
             typer.echo(f"{safe(standing.name)}: {safe(standing.trouble) or 'nothing is known of it yet'}")
 
 
@@ -88,6 +114,8 @@ def _cell(stage: StageStanding | None) -> str:
 def _verdict(standing: SourceStanding) -> str:
     if standing.succeeded:
         return "succeeded"
+    if (live := standing.live) is not None:
+        return f"live, {live.bytes_behind:,} bytes and {live.seconds_behind:.1f} s behind at {live.heard_at[11:19]}Z"
     worst = {stage.verdict for stage in standing.stages}
     for verdict in (Verdict.FAILED, Verdict.MISMATCH):
         if verdict in worst:

@@ -10,7 +10,9 @@ from tallystick.contracts.stages import Command, Outcome, SourceState, StageEven
 from tallystick.contracts.topics import SPINE, Topic
 
 TOPICS: tuple[Topic, ...] = (*SPINE, *cowrie.TOPICS)
-PIPELINES: dict[str, Pipeline] = {pipeline.kind: pipeline for pipeline in (cowrie.PIPELINE,)}
+PIPELINES: dict[str, Pipeline] = {
+    pipeline.kind: pipeline for pipeline in (cowrie.PIPELINE, cowrie.IMPORT_PIPELINE, cowrie.KAFKA_PIPELINE)
+}
 VALUES: dict[str, Any] = {
     "Checkpoint": Checkpoint,
     "StageEvent": StageEvent,

@@ -19,6 +19,10 @@ from tallystick.contracts.topics import DEAD_LETTERS, Topic
 from tallystick.errors import TallyError
 
 KIND = "cowrie.log"
+IMPORT_KIND = "cowrie.import"
+"""A table of a database that another program has filled from logs."""
+KAFKA_KIND = "cowrie.kafka"
+"""A partition of a topic that Cowrie's own Kafka output writes to: an endless source, unless it is read to an end."""
 SCHEMA = b"cowrie/1"
 
 EVENTS = Topic(
@@ -38,23 +42,31 @@ SESSIONS = Topic(
 )
 TOPICS = (EVENTS, SESSIONS)
 
-PIPELINE = Pipeline(
-    kind=KIND,
-    stages=(
-        Stage("read", Balance()),
-        Stage(
-            "persisted",
-            Tally(
-                claim="read",
-                observers=(("raw_events", EVENTS.name, "events"), ("dead_letters", DEAD_LETTERS.name, "dead")),
-                recorded_by="sources",
+
+def _pipeline(kind: str, *, first: str, endless: bool = False) -> Pipeline:
+    return Pipeline(
+        kind=kind,
+        stages=(
+            Stage(first, Balance()),
+            Stage(
+                "persisted",
+                Tally(
+                    claim=first,
+                    observers=(("raw_events", EVENTS.name, "events"), ("dead_letters", DEAD_LETTERS.name, "dead")),
+                    recorded_by="sources",
+                ),
             ),
+            Stage("aggregated", Chain(claim=first, agent="sessions", topic=EVENTS.name, sink="session_summaries")),
+            Stage("derived", Chain(claim=first, agent="sessions", topic=EVENTS.name, sink="inventories")),
+            Stage("verified", Recount()),
         ),
-        Stage("aggregated", Chain(claim="read", agent="sessions", topic=EVENTS.name, sink="session_summaries")),
-        Stage("derived", Chain(claim="read", agent="sessions", topic=EVENTS.name, sink="inventories")),
-        Stage("verified", Recount()),
-    ),
-)
+        endless=endless,
+    )
+
+
+PIPELINE = _pipeline(KIND, first="read")
+IMPORT_PIPELINE = _pipeline(IMPORT_KIND, first="read")
+KAFKA_PIPELINE = _pipeline(KAFKA_KIND, first="followed", endless=True)
 
 MAX_SESSION_CHARS = 64
 MAX_NAME_CHARS = 255
@@ -204,7 +216,7 @@ def event_digest(line: bytes) -> int:
     return digest - (1 << 64) if digest >> 63 else digest
 
 
-class First(msgspec.Struct, array_like=True, frozen=True):
+class First(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A value together with the event time of the earliest event that held it; ties go to the smaller value.
 
     Text is cut to `MAX_NAME_CHARS`.
@@ -214,7 +226,7 @@ class First(msgspec.Struct, array_like=True, frozen=True):
     value: str | int
 
 
-class Seen(msgspec.Struct, omit_defaults=True):
+class Seen(msgspec.Struct, omit_defaults=True, gc=False):
     """Something distinct that occurred in a session: how often, and from when to when.
 
     `position` is the lowest one that an event of the time `first` had in its source. Texts are storable (`printable`)
@@ -227,7 +239,7 @@ class Seen(msgspec.Struct, omit_defaults=True):
     position: int
 
 
-class CommandSeen(Seen, omit_defaults=True, kw_only=True):
+class CommandSeen(Seen, omit_defaults=True, kw_only=True, gc=False):
     """A command line, or a part of one that Cowrie reported on, with its whitespace collapsed.
 
     Cowrie logs a line that fails twice, as `command.input` and as `command.failed`, and a failing part of a line only
@@ -243,7 +255,7 @@ class CommandSeen(Seen, omit_defaults=True, kw_only=True):
     cut_chars: int = 0
 
 
-class LoginSeen(Seen, omit_defaults=True, kw_only=True):
+class LoginSeen(Seen, omit_defaults=True, kw_only=True, gc=False):
     """One set of credentials and how it ended. `fingerprint` is that of the public key, where one was used."""
 
     username: str
@@ -253,7 +265,7 @@ class LoginSeen(Seen, omit_defaults=True, kw_only=True):
     cut_chars: int = 0
 
 
-class FileSeen(Seen, omit_defaults=True, kw_only=True):
+class FileSeen(Seen, omit_defaults=True, kw_only=True, gc=False):
     """A file that was fetched or brought. `how` is download, download_failed or upload; `size` is in bytes."""
 
     how: str
@@ -264,14 +276,14 @@ class FileSeen(Seen, omit_defaults=True, kw_only=True):
     cut_chars: int = 0
 
 
-class TunnelSeen(Seen, omit_defaults=True, kw_only=True):
+class TunnelSeen(Seen, omit_defaults=True, kw_only=True, gc=False):
     """A direct-tcpip request: where it wanted to go."""
 
     dst_ip: str
     dst_port: int | None = None
 
 
-class KeySeen(Seen, omit_defaults=True, kw_only=True):
+class KeySeen(Seen, omit_defaults=True, kw_only=True, gc=False):
     """A public key that was offered; every event that showed it counts, so an attempt and its outcome are two."""
 
     fingerprint: str
@@ -279,7 +291,7 @@ class KeySeen(Seen, omit_defaults=True, kw_only=True):
     username: str = ""
 
 
-class InjectedSeen(Seen, omit_defaults=True, kw_only=True):
+class InjectedSeen(Seen, omit_defaults=True, kw_only=True, gc=False):
     """A public key that a command would add to somebody's `authorized_keys`, by `method` and to `path`.
 
     `blob` is the base64 of its content. Where that is cut short, the key is not `complete`, and `bits` is None.
@@ -295,7 +307,7 @@ class InjectedSeen(Seen, omit_defaults=True, kw_only=True):
     complete: bool = True
 
 
-class SessionState(msgspec.Struct, omit_defaults=True):
+class SessionState(msgspec.Struct, omit_defaults=True, gc=False):
     """A session, as far as its events are known: the value of `cowrie.sessions`, always under 1 MB when encoded.
 
     `revision` is the number of distinct events folded, and so is `event_count`: the same events make the same state.

@@ -7,7 +7,10 @@ import msgspec
 
 
 class Balance(msgspec.Struct, frozen=True, tag="balance"):
-    """Succeeds with the worker's own claim, where the claim adds up. It only says what was read, not what arrived."""
+    """Succeeds with the worker's own claim, where the claim adds up. It only says what was read, not what arrived.
+
+    Until then it shows how far the worker is, where its heartbeat tells.
+    """
 
 
 class Tally(msgspec.Struct, frozen=True, tag="tally"):
@@ -49,8 +52,12 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Pipeline(msgspec.Struct, frozen=True):
-    """The ordered stages of a kind of source, and after how many seconds of silence its first worker counts as dead."""
+    """The ordered stages of a kind of source, and after how many seconds of silence its first worker counts as dead.
+
+    Of an `endless` kind no claim is to be expected: where there is none it has a cursor and a lag instead of verdicts.
+    """
 
     kind: str
     stages: tuple[Stage, ...]
     silence_seconds: float = 60.0
+    endless: bool = False

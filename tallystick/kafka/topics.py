@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
@@ -25,6 +25,14 @@ class Deviation(msgspec.Struct, frozen=True):
     found: str
 
 
+class Existing(msgspec.Struct, frozen=True):
+    """A topic as a cluster has it. `id` tells it from one of the same name that was there before it."""
+
+    cluster: str
+    id: str
+    partitions: list[int]
+
+
 def admin(settings: Settings) -> AdminClient:
     """Return an admin client."""
     return AdminClient(client_config(settings, client_id="admin"))
@@ -36,6 +44,20 @@ def cluster_id(settings: Settings, *, seconds: float = 30.0) -> str:
         return str(admin(settings).list_topics(timeout=seconds).cluster_id)
     except KafkaException as error:
         raise ServiceError(_unreachable(settings, error)) from error
+
+
+def find(settings: Settings, name: str, *, seconds: float = 30.0) -> Existing | None:
+    """Return the topic `name`, whoever made it; None where there is none. Raises ServiceError."""
+    client = admin(settings)
+    try:
+        known = client.list_topics(name, timeout=seconds)
+        found = known.topics[name]
+        if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        described = client.describe_topics(TopicCollection([name]), request_timeout=seconds)[name].result()
+    except KafkaException as error:
+        raise ServiceError(_unreachable(settings, error)) from error
+    return Existing(str(known.cluster_id), str(described.topic_id), sorted(found.partitions))
 
 
 def create(settings: Settings, topics: Iterable[Topic], *, seconds: float = 30.0) -> list[str]:

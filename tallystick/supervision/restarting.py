@@ -15,8 +15,11 @@ _FINAL = {
 }
 
 
+_MOST_DOUBLINGS = 30
+
+
 class RoleSpec(msgspec.Struct, frozen=True):
-    """One role: what to run, and how often it may be restarted in a row.
+    """One role: what to run, and how often it may be restarted in a row; without a limit where that is None.
 
     A `one_shot` is done once it returns with exit code 0; any other role has to run until it is stopped, and is
     restarted whatever its exit code. `env` is added to the environment of the supervisor. `yields` is added to its
@@ -26,7 +29,7 @@ class RoleSpec(msgspec.Struct, frozen=True):
     name: str
     argv: tuple[str, ...]
     one_shot: bool = False
-    max_restarts: int = 5
+    max_restarts: int | None = 5
     env: dict[str, str] = {}
     yields: int = 0
 
@@ -69,7 +72,7 @@ class RestartPolicy(msgspec.Struct, frozen=True):
         if ended.exit_code in _FINAL:
             return GiveUp(_FINAL[ended.exit_code])
         used = 0 if ended.ran_seconds >= self.steady_seconds else restarts
-        if used >= spec.max_restarts:
+        if spec.max_restarts is not None and used >= spec.max_restarts:
             return GiveUp(f"given up after {used} restarts")
-        bound = min(self.longest_seconds, self.first_seconds * 2 ** (used + 1))
+        bound = min(self.longest_seconds, self.first_seconds * 2 ** min(used + 1, _MOST_DOUBLINGS))
         return Restart(after_seconds=bound * (1 + jitter) / 2, number=used + 1)

@@ -206,7 +206,8 @@ class Supervisor:
                 detail = ""
             case Restart(after_seconds=after, number=number):
                 role.due, role.restarts = time.monotonic() + after, number
-                detail = f"restart {number} of {role.spec.max_restarts} in {after:.2f} s"
+                limit = f" of {role.spec.max_restarts}" if role.spec.max_restarts is not None else ""
+                detail = f"restart {number}{limit} in {after:.2f} s"
             case GiveUp(reason=detail):
                 role.given_up = msgspec.structs.replace(ended, detail=detail)
         self._tell(msgspec.structs.replace(ended, detail=detail))

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from producers.cowrie.generator import Plan, lines
 from sinks import migrate
-from tallystick.cli.loading import SINK_PROCESSES
+from tallystick.cli.deployment import SINK_PROCESSES
 from tallystick.contracts.catalogue import TOPICS
 from tallystick.contracts.cowrie import EVENTS, SESSIONS
 from tallystick.database.engine import make_engine
@@ -24,6 +24,7 @@ from tallystick.kafka.consuming import read_whole
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
 from tests.bench.copying import copy_rate, scalar
+from tests.bench.latency import Latency, measure
 from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, roles, wait_for, write_json
 
 SINKS = ("raw_events", "session_summaries", "sources", "dead_letters")
@@ -64,6 +65,7 @@ class Figures(msgspec.Struct):
     bytes: int
     end_to_end: list[EndToEnd]
     alone: list[Alone]
+    latency: list[Latency]
 
 
 def main() -> None:
@@ -71,19 +73,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--runs", type=int, default=3, help="end to end runs")
-    parser.add_argument("--only", choices=("end-to-end", "alone"))
+    parser.add_argument("--only", choices=("end-to-end", "alone", "latency"))
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _servers(Path(folder)) as servers:
         log = Path(folder) / "cowrie.json"
         with log.open("wb") as file:
             file.writelines(lines(Plan(events=chosen.events, seed=3)))
-        figures = Figures(cpus=os.cpu_count() or 0, bytes=log.stat().st_size, end_to_end=[], alone=[])
-        if chosen.only != "alone":
+        figures = Figures(cpus=os.cpu_count() or 0, bytes=log.stat().st_size, end_to_end=[], alone=[], latency=[])
+        if chosen.only in (None, "end-to-end"):
             for number in range(chosen.runs):
                 figures.end_to_end.append(_end_to_end(_deployment(servers, f"e{number}"), servers, log, chosen.events))
-        if chosen.only != "end-to-end":
+        if chosen.only in (None, "alone"):
             figures.alone += _alone(_deployment(servers, "alone"), log, chosen.events)
+        if chosen.only in (None, "latency"):
+            live = _deployment(servers, "live")
+            figures.latency.append(measure(live))
+            _drop(live)
     _report(figures)
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(chosen.output, figures)
@@ -285,6 +291,16 @@ def _report(figures: Figures) -> None:
     if figures.alone:
         print_table(
             "Each part alone", ("part", "rate", "unit"), [(a.part, f"{a.rate:,.0f}", a.unit) for a in figures.alone]
+        )
+
+    if figures.latency:
+        print_table(
+            "A live log: from the append of a line to its row, in milliseconds",
+            ("events", "events/s", "p50", "p99", "longest"),
+            [
+                (f"{run.events:,}", f"{run.rate:.0f}", f"{run.p50:.0f}", f"{run.p99:.0f}", f"{run.longest:.0f}")
+                for run in figures.latency
+            ],
         )
 
 

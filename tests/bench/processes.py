@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from tallystick.cli.loading import YIELDS
+from tallystick.cli.deployment import YIELDS
 from tallystick.settings import Settings
 from tests.support import ROLE, environment
 

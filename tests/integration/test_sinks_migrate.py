@@ -61,20 +61,6 @@ def test_differences_are_named(place: Settings, engine: sa.Engine, change: str, 
     assert migrate.check(engine) == [said]
 
 
-def test_tables_of_another_program_are_refused_and_stay_as_they_are(place: Settings) -> None:
-    engine = make_engine(place)
-    with engine.begin() as connection:
-        if place.database.schema_name:
-            connection.execute(sa.text(f"CREATE SCHEMA {place.database.schema_name}"))
-        connection.execute(sa.text("CREATE TABLE session_summaries (session_id text)"))
-        connection.execute(sa.text("CREATE TABLE raw_events (id integer)"))
-    with pytest.raises(ConfigurationError, match="already holds raw_events, session_summaries"):
-        migrate.upgrade(engine, place)
-    with engine.connect() as connection:
-        assert sorted(sa.inspect(connection).get_table_names()) == ["raw_events", "session_summaries"]
-    engine.dispose()
-
-
 def test_a_database_of_a_newer_version_is_refused(place: Settings, engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE tallystick_version SET version_num = '9999'"))

@@ -3,9 +3,10 @@
 import sqlalchemy as sa
 
 from sinks.projection import projection_id
+from sinks.standing import LiveStanding, read_standings
 from tallystick.contracts import stages
 from tallystick.contracts.cowrie import KIND
-from tallystick.contracts.stages import Claimed, Observed, Projection, SourceState, StageState, Verdict
+from tallystick.contracts.stages import Claimed, Observed, Projection, Reach, SourceState, StageState, Verdict
 from tallystick.contracts.topics import SOURCE_STAGES
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
@@ -69,6 +70,24 @@ def test_the_stages_of_this_database_are_stored_and_those_of_others_are_not(
         send(publisher, place, state)
         wait_for_rows(engine, "SELECT attempt, claimed_attempt FROM sources", (3, 0))
         wait_for_rows(engine, standing)
+
+
+def test_how_far_behind_a_live_source_is_is_stored_and_forgotten_with_its_claim(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    late = "2026-01-01T00:00:02.500000Z"
+    with running(place, "sources"):
+        reach = Reach(position=70, end=100, since=AT)
+        send(publisher, place, SourceState(SOURCE, KIND, "/a.json", attempt=1, revision=1, heard_at=late, reach=reach))
+        wait_for_rows(engine, "SELECT live_position, live_end FROM sources", (70, 100))
+        with engine.connect() as connection:
+            [standing] = read_standings(connection)
+        assert standing.live == LiveStanding(position=70, bytes_behind=30, seconds_behind=2.5, heard_at=late)
+        claimed = {"read": claim()}
+        send(publisher, place, SourceState(SOURCE, KIND, "/a.json", attempt=1, revision=2, claims=claimed))
+        wait_for_rows(engine, "SELECT live_position, live_end, live_since, lines FROM sources", (None, None, None, 12))
+        with engine.connect() as connection:
+            assert [standing.live for standing in read_standings(connection)] == [None]
 
 
 def test_a_stored_claim_is_said_to_be_until_the_stages_agent_knows(

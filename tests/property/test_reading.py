@@ -10,6 +10,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from producers.cowrie.formats import Format
 from producers.cowrie.progress import FileOutcome
 from tallystick.contracts.cowrie import UnreadableLine, read_envelope
 from tallystick.contracts.stages import Claimed
@@ -87,8 +88,8 @@ def test_every_run_ends_in_claims_that_tally(
                 os.utime(path, (1_700_000_000, 1_700_000_000))
                 paths.append(path)
             for records, kept in deaths:
-                world.run(*paths, records=records, kept=kept)
-            check(world, files, world.run(*paths))
+                world.run(*paths, records=records, kept=kept, form=Format.LINES)
+            check(world, files, world.run(*paths, form=Format.LINES))
 
 
 def check(world: World, files: Files, outcomes: list[FileOutcome]) -> None:

@@ -27,11 +27,19 @@ class Deaf(MemoryPublisher):
 
 
 class Fixture:
-    def __init__(self, publisher: MemoryPublisher, ends: Ends | None = None) -> None:
+    def __init__(
+        self, publisher: MemoryPublisher, ends: Ends | None = None, *, checkpoint_seconds: float = 0.0
+    ) -> None:
         self.publisher, self.stopped, self.waits = publisher, False, 0
         self.checkpoints = Checkpoints(Settings(), publisher, {})
         self.outlet = Outlet(
-            Settings(), publisher, self.checkpoints, ends=ends or {}, stop=lambda: self.stopped, on_wait=self.wait
+            Settings(),
+            publisher,
+            self.checkpoints,
+            ends=ends or {},
+            stop=lambda: self.stopped,
+            on_wait=self.wait,
+            checkpoint_seconds=checkpoint_seconds,
         )
 
     def wait(self) -> None:
@@ -96,3 +104,17 @@ def test_told_to_stop_while_kafka_is_away_it_gives_up_and_the_checkpoint_stays_t
     assert not it.outlet.wait_for_room()
     assert not it.outlet.settle()
     assert it.checkpoints.known == {}
+
+
+def test_checkpoints_are_sent_no_oftener_than_asked_for_and_the_last_one_in_any_case() -> None:
+    it = Fixture(MemoryPublisher(partitions=1), checkpoint_seconds=3_600.0)
+    for position in (10, 20, 30):
+        it.send(position, b"a")
+        it.publisher.poll(1.0)
+        it.outlet.advance()
+        assert it.outlet.acknowledged == checkpoint(position), "what is acknowledged is known all the same"
+    assert it.told().count(SOURCE_POSITIONS.name) == 1
+    assert it.outlet.settle()
+    assert it.told().count(SOURCE_POSITIONS.name) == 2
+    assert it.checkpoints.known["s"].position == 30
+    assert it.checkpoints.known["s"].ends == {EVENTS.name: {0: 3}}

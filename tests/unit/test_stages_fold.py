@@ -12,9 +12,11 @@ from tallystick.contracts.stages import (
     Observed,
     Outcome,
     Passed,
+    Reach,
     Reported,
     SourceState,
     StageEvent,
+    StageState,
     Started,
     Verdict,
 )
@@ -238,3 +240,77 @@ def test_a_presumed_death_is_outranked_by_the_workers_own_claim() -> None:
 
 def test_a_worker_that_exits_having_done_nothing_cannot_succeed() -> None:
     assert "persisted" not in verdicts([started(), claimed(), recorded(), folded(), summaries()])
+
+
+BEHIND = Reach(90, 100, at(1))
+
+
+def beat(second: int, *, attempt: int = 1, reach: Reach | None = BEHIND) -> Started:
+    return Started("s", cowrie.KIND, "/log", "read", attempt, at(second), reach=reach)
+
+
+def silence(second: int) -> Failed:
+    return Failed("s", cowrie.KIND, "/log", "read", 1, at(second), "silent", presumed=True)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([beat(1), beat(2, reach=Reach(95, 110))], Reach(95, 110), id="the newest heartbeat counts"),
+        pytest.param([beat(5), beat(4, reach=Reach(95, 110))], BEHIND, id="an older one is late"),
+        pytest.param([beat(1), beat(2, reach=None)], None, id="a bounded reader's heartbeat tells of none"),
+        pytest.param([beat(1), claimed()], None, id="what is claimed is no longer live"),
+        pytest.param([beat(1), claimed(), beat(3)], None, id="a heartbeat after the claim makes nothing live again"),
+        pytest.param([beat(1), silence(3)], None, id="whose worker is silent is not live"),
+        pytest.param([beat(1), silence(3), beat(4)], BEHIND, id="until its worker is heard again"),
+        pytest.param([*HEALTHY, beat(6, attempt=2)], BEHIND, id="what has grown is live again"),
+    ],
+)
+def test_a_source_is_live_while_its_follower_beats(events: list[StageEvent], expected: Reach | None) -> None:
+    state, _, _ = tell(events)
+    assert state.reach == expected
+
+
+def test_a_heartbeat_takes_a_presumed_death_back_and_an_older_one_does_not() -> None:
+    state, outcomes, _ = tell([beat(1), silence(3), beat(4)])
+    assert state.projections[""].stages["read"].verdict is None
+    assert [(o.stage, o.verdict) for o in outcomes] == [("read", Verdict.FAILED)]
+    state, _, _ = tell([beat(1), silence(3), beat(2)])
+    assert state.projections[""].stages["read"].verdict is Verdict.FAILED
+
+
+def test_a_failure_that_the_worker_told_itself_is_not_taken_back() -> None:
+    said = Failed("s", cowrie.KIND, "/log", "read", 1, at(3), "no permission")
+    state, _, _ = tell([beat(1), said, beat(4)])
+    assert state.projections[""].stages["read"].verdict is Verdict.FAILED
+    assert state.reach is None
+
+
+def heard(second: int, position: int = -1, end: int = -1) -> Started:
+    return Started("s", cowrie.KAFKA_KIND, "cowrie/0", "followed", 1, at(second), position=position, end=end)
+
+
+def followed(*events: StageEvent) -> StageState:
+    return tell(list(events))[0].projections[""].stages["followed"]
+
+
+def test_an_endless_source_has_a_cursor_and_a_lag_and_no_verdict() -> None:
+    stage = followed(heard(1, 5, 9), heard(2, 8, 12))
+    assert (stage.verdict, stage.observed, stage.claimed, stage.reason) == (None, 8, 12, "at 8 of 12, 4 behind")
+
+
+def test_a_heartbeat_that_was_overtaken_moves_no_cursor_back() -> None:
+    assert followed(heard(2, 8, 12), heard(1, 5, 9)).observed == 8
+
+
+def test_an_endless_source_that_was_read_to_an_end_is_judged_by_its_claim() -> None:
+    counts = {"lines": 3, "events": 2, "dead": 0, "blank": 1}
+    claim = Claimed("s", cowrie.KAFKA_KIND, "cowrie/0", "followed", 1, at(3), counts, {"cowrie.events": {0: 5}})
+    stage = followed(heard(1, 0, 3), claim)
+    assert (stage.verdict, stage.claimed, stage.observed) == (Verdict.SUCCEEDED, 3, 3)
+
+
+def test_a_presumed_failure_is_taken_back_by_a_later_heartbeat_and_not_by_an_earlier_one() -> None:
+    silent = Failed("s", cowrie.KAFKA_KIND, "cowrie/0", "followed", 1, at(5), "silent", presumed=True)
+    assert followed(heard(1, 5, 9), silent, heard(4, 6, 9)).verdict is Verdict.FAILED
+    assert followed(heard(1, 5, 9), silent, heard(6, 7, 9)).verdict is None

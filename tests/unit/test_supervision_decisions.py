@@ -63,6 +63,13 @@ def test_the_reason_of_an_exit(code: int, asked: bool, out_of_memory: bool, reas
         pytest.param(
             RoleSpec("r", ("r",), max_restarts=9), ended(1), 8, Restart(5.0, 9), id="the wait is bounded as well"
         ),
+        pytest.param(
+            RoleSpec("r", ("r",), max_restarts=None),
+            ended(1),
+            10_000,
+            Restart(5.0, 10_001),
+            id="without a limit it is never given up",
+        ),
     ],
 )
 def test_what_follows_an_exit(spec: RoleSpec, exit_: Exit, restarts: int, expected: Decision) -> None:

@@ -6,8 +6,8 @@ from alembic import op
 # What these mean never changes; a new meaning gets a new name.
 from sinks.schema.base import JSON, MOMENT, NUMBER, Now
 
-revision = "0002"
-down_revision = "0001"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,1 @@
+"""Another program's database as a source: the events that cowrieprocessor has stored, replayed into the log."""

@@ -1,0 +1,63 @@
+"""A topic as Cowrie's own Kafka output writes it: one event a record, in Python's spacing, without a key."""
+
+import gzip
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.cimpl import NewTopic
+
+from tallystick.kafka.config import client_config
+from tallystick.kafka.topics import admin
+from tallystick.settings import Settings
+from tests.support import SAMPLE, eventually
+
+SAMPLE_LINES = gzip.decompress(SAMPLE.read_bytes()).splitlines()
+SAMPLE_RECORDS = [json.dumps(json.loads(line)).encode() for line in SAMPLE_LINES]
+
+
+class Foreign:
+    """The topic of somebody else."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.name, self._settings = name, settings
+        self._producer = Producer(client_config(settings, client_id="foreign"))
+        self._admin = admin(settings)
+
+    def create(self, partitions: int) -> None:
+        new = NewTopic(self.name, num_partitions=partitions, replication_factor=1)
+        self._admin.create_topics([new])[self.name].result()
+        eventually(self._is_led)
+
+    def _is_led(self) -> bool:
+        found = self._admin.list_topics(self.name).topics[self.name]
+        return found.error is None and all(part.leader >= 0 for part in found.partitions.values())
+
+    def delete(self) -> None:
+        self._admin.delete_topics([self.name], operation_timeout=10)[self.name].result()
+
+    def write(self, values: Iterable[bytes | None], *, partition: int = -1) -> None:
+        """Write records and wait for their acknowledgement."""
+        for value in values:
+            self._producer.produce(self.name, value, partition=partition)
+            self._producer.poll(0)
+        assert self._producer.flush(30) == 0
+
+    def expire(self, partition: int, before: int) -> None:
+        """Let the records before an offset be gone, as retention does."""
+        where = TopicPartition(self.name, partition, before)
+        for future in self._admin.delete_records([where]).values():
+            future.result()
+
+
+@contextmanager
+def foreign_topic(settings: Settings, *, partitions: int = 3) -> Iterator[Foreign]:
+    """Give a topic that exists while the block runs."""
+    topic = Foreign(settings, f"cowrie-{uuid.uuid4().hex[:12]}")
+    topic.create(partitions)
+    try:
+        yield topic
+    finally:
+        topic.delete()

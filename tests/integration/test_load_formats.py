@@ -1,0 +1,44 @@
+"""`tally load` of logs whose objects don't keep to lines: the same rows as from lines, and nothing twice."""
+
+import json
+from pathlib import Path
+
+from tallystick.settings import Settings
+from tests.dumps import count, dump
+from tests.foreign import SAMPLE_LINES
+from tests.loads import SUCCEEDED, letters, load, old, verdicts
+
+TABLES = ("raw_events", "session_summaries")
+EVENTS = [json.loads(line) for line in SAMPLE_LINES]
+PRETTY = b"\n".join(json.dumps(event, indent=4).encode() for event in EVENTS) + b"\n"
+
+
+def test_the_sample_in_every_form_is_one_set_of_rows(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "archive" / "hp1"
+    folder.mkdir(parents=True)
+    old(folder / "cowrie.json.2026-11-21", PRETTY)
+    done = load(settings, str(folder))
+    assert done.code == 0, done.said
+    assert [count(settings, table) for table in TABLES] == [3_552, 324]
+    before = dump(settings)["raw_events"]
+    array = old(folder / "cowrie.json.2026-11-22", json.dumps(EVENTS).encode())
+    lines = old(folder / "cowrie.json.2026-11-23", b"\n".join(SAMPLE_LINES) + b"\n")
+    again = load(settings, str(tmp_path / "archive"))
+    assert again.code == 0, again.said
+    assert verdicts(again.source(array)) == verdicts(again.source(lines)) == SUCCEEDED
+    assert (again.source(array)["events"], again.source(lines)["events"]) == (3_552, 3_552)
+    assert dump(settings)["raw_events"] == before
+    assert len(before) == 3_552
+
+
+def test_what_rotation_cut_is_a_letter_and_the_format_may_be_told(settings: Settings, tmp_path: Path) -> None:
+    log = old(tmp_path / "cowrie.json", PRETTY[200:40_000])
+    done = load(settings, "--format", "pretty", str(log))
+    source = done.source(log)
+    assert done.code == 0, done.said
+    assert verdicts(source) == SUCCEEDED
+    first, last = letters(settings, source["source"])
+    assert (first.position, first.reason, last.reason) == (0, "not part of an object", "unfinished last line")
+    assert PRETTY[200:40_000].startswith(first.payload)
+    assert PRETTY[200:40_000].endswith(last.payload)
+    assert source["lines"] == source["events"] + 2
