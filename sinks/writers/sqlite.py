@@ -58,6 +58,10 @@ class SqliteWriter(Writer):
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {target.stage}"  # noqa: S608
             f" AS SELECT {listed(target.columns)} FROM {target.name} WHERE false"
         )
+        if target.parent:
+            # What is staged is looked for row by row; without an index that would grow with the square of a batch.
+            name = f"temp.ix_{target.stage}"
+            cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {target.stage} ({listed(target.key)})")
         cursor.execute(f"DELETE FROM {target.stage}")  # noqa: S608
         cursor.executemany(_insert(target.stage, target), rows)
 

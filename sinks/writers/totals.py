@@ -52,11 +52,12 @@ class Functions(msgspec.Struct, frozen=True):
 def grow(total: Total, functions: Functions) -> str:
     """Add the staged shares. What is counted as distinct is what no session's share in the table has yet."""
     table, shares = total.target.name, total.of
-    known = f"SELECT 1 FROM {shares.name} c WHERE {_same_key(total, 'c', 's')}"  # noqa: S608
     aggregates = list(_aggregates(total, "s"))
     if total.distinct:
         value = total.distinct[1]
-        fresh = f'NOT EXISTS ({known} AND c."{value}" = s."{value}")'
+        known = f"SELECT 1 FROM {shares.name} c WHERE {_same_key(total, 'c', 's')}"  # noqa: S608
+        # No NOT EXISTS: PostgreSQL, which knows nothing of the size of a staging table, would read all shares for it.
+        fresh = f'({known} AND c."{value}" = s."{value}" LIMIT 1) IS NULL'
         aggregates.append(f'count(DISTINCT CASE WHEN {fresh} THEN s."{value}" END)')
     summed = (
         f"SELECT {_named(total.key, 's')}, {_as(aggregates, total.columns)} FROM {shares.stage} s"  # noqa: S608
@@ -85,21 +86,26 @@ def _grown(total: Total, functions: Functions) -> str:
 
 @functools.cache
 def receding(total: Total, parents: str) -> str:
-    """Select the keys of shares in the table that are not covered by a staged one of the same session and key.
+    """Select the keys whose totals can't be moved by a difference, as a share that they rest on is to tell less.
 
-    Least and greatest values, and what is distinct, can't be moved by a difference there. `parents` is a query of the
-    sessions that are staged anew.
+    That is a share in the table, of the sessions that `parents` selects, which no staged one of the same session and
+    key covers: where it holds the least or the greatest value of all, or one of those that are counted as distinct.
     """
     shares = total.of
-    kept = [same(shares.parent, "s", "c"), _same_key(total, "s", "c")]
-    kept += [f'(c."{name}" IS NULL OR s."{name}" <= c."{name}")' for name in total.lows.values()]
-    kept += [f'(c."{name}" IS NULL OR s."{name}" >= c."{name}")' for name in total.highs.values()]
+    covered = [same(shares.parent, "s", "c"), _same_key(total, "s", "c")]
+    covered += [f'(c."{name}" IS NULL OR s."{name}" <= c."{name}")' for name in total.lows.values()]
+    covered += [f'(c."{name}" IS NULL OR s."{name}" >= c."{name}")' for name in total.highs.values()]
+    rests = [f'coalesce(c."{share}" <= x."{name}", true)' for name, share in total.lows.items()]
+    rests += [f'coalesce(c."{share}" >= x."{name}", true)' for name, share in total.highs.items()]
     if total.distinct:
-        kept.append('(c."{0}" IS NULL OR s."{0}" = c."{0}")'.format(total.distinct[1]))
+        value = total.distinct[1]
+        covered.append(f'(c."{value}" IS NULL OR s."{value}" = c."{value}")')
+        rests.append(f'c."{value}" IS NOT NULL')
     return (
         f"SELECT DISTINCT {_named(total.key, 'c')} FROM {shares.name} c"  # noqa: S608
-        f' WHERE ({listed(shares.parent, "c.")}) IN ({parents}) AND c."{total.first[1]}" IS NOT NULL'
-        f" AND NOT EXISTS (SELECT 1 FROM {shares.stage} s WHERE {' AND '.join(kept)})"
+        f" JOIN {total.target.name} x ON {_same_key(total, 'c', 'x', own=True)}"
+        f" WHERE ({listed(shares.parent, 'c.')}) IN ({parents}) AND ({' OR '.join(rests)})"
+        f" AND NOT EXISTS (SELECT 1 FROM {shares.stage} s WHERE {' AND '.join(covered)})"
     )
 
 
