@@ -8,9 +8,13 @@ import sqlalchemy as sa
 from sinks.dead_letters import DeadLetters
 from sinks.raw_events import RawEvents
 from sinks.schema import dead_letter_events, raw_events, session_sources, session_summaries, sink_counters
+from sinks.sessions import Sessions
 
 Session = tuple[str, str]
 """Sensor and session id."""
+
+COUNTED = frozenset({RawEvents.name, Sessions.name, DeadLetters.name})
+"""The sinks whose tables are counted."""
 
 _KEYS_AT_ONCE = 500
 _NAMED = 5

@@ -1,102 +1,139 @@
 """Filling tables again: what a sink owns is emptied, and its place in Kafka set back to the beginning.
 
 Everything happens in one transaction. A sink that runs finds another offset than it left, writes nothing, joins its
-group again and reads from the beginning. Until it is where it was before (`refill_to`), the recount waits.
+group again and reads from the beginning. Until it is where it was before (`sinks/refills.py`), the recount waits.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
 
-from sinks import schema
-from sinks.dead_letters import DeadLetters
-from sinks.inventories import SHARES, Inventories
-from sinks.raw_events import RawEvents
+from sinks import dead_letters, inventories, raw_events, session_rows, sources
 from sinks.schema import sink_counters, sink_offsets
+from sinks.schema.base import Now
 from sinks.sessions import Sessions
-from sinks.sources import Sources
+from sinks.writers.target import Target
+from tallystick.errors import UsageError
 
-TABLES: Mapping[str, tuple[sa.Table, ...]] = {
-    RawEvents.name: (schema.raw_events,),
-    Sessions.name: (
-        schema.session_summaries,
-        schema.command_stats,
-        schema.login_attempts,
-        schema.files,
-        schema.session_sources,
-    ),
-    Inventories.name: tuple(
-        table for shares in SHARES for table in (shares.target.table, *(total.target.table for total in shares.totals))
-    ),
-    Sources.name: (schema.sources, schema.source_stages),
-    DeadLetters.name: (schema.dead_letter_events,),
-}
-"""The tables that each sink owns: nobody else writes rows to them."""
+
+class Owned(msgspec.Struct, frozen=True, eq=False):
+    """A table whose rows only one sink writes, and the columns of it that the sink fills."""
+
+    table: sa.Table
+    filled: tuple[str, ...]
+
+    @property
+    def others(self) -> tuple[sa.Column[object], ...]:
+        """The columns that somebody else may have filled; neither keys nor times at which rows were written."""
+        return tuple(
+            column
+            for column in self.table.columns
+            if column.name not in self.filled and not column.primary_key and not _is_now(column)
+        )
 
 
 class Emptied(msgspec.Struct, frozen=True):
-    """A table of `sink`, and how many rows it held. `others` are its columns that no replay brings back."""
+    """A table of `sink`, and how many rows it holds. `lost` of them hold something in `others`, which no sink fills."""
 
     sink: str
     table: str
     rows: int
+    lost: int
     others: tuple[str, ...]
 
 
-_OTHERS = {
-    "session_summaries": ("vt_flagged", "dshield_flagged", "matcher", "snapshot_…", "enrichment", "enrichment_at"),
-    "files": ("vt_…", "enrichment_status"),
-    "ip_inventory": ("current_asn", "is_…", "geo_country", "ip_types", "enrichment"),
-    "password_tracking": ("breached", "breach_prevalence", "last_hibp_check"),
-    "dead_letter_events": ("resolved", "resolved_at"),
+def _owned(*targets: Target) -> tuple[Owned, ...]:
+    return tuple(Owned(target.table, target.columns) for target in targets)
+
+
+OWNED: Mapping[str, tuple[Owned, ...]] = {
+    raw_events.RawEvents.name: _owned(raw_events.TARGET),
+    Sessions.name: _owned(
+        session_rows.SUMMARIES,
+        session_rows.COMMANDS,
+        session_rows.LOGINS,
+        session_rows.FILES,
+        session_rows.SESSION_SOURCES,
+    ),
+    inventories.Inventories.name: (
+        *_owned(*(shares.target for shares in inventories.SHARES)),
+        *(
+            Owned(total.target.table, (*total.target.columns, *total.columns))
+            for shares in inventories.SHARES
+            for total in shares.totals
+        ),
+    ),
+    sources.Sources.name: _owned(sources.SOURCES, sources.STAGES),
+    dead_letters.DeadLetters.name: _owned(dead_letters.TARGET),
 }
+"""What each sink owns."""
 
 
-def plan(connection: sa.Connection, sinks: Collection[str]) -> list[Emptied]:
-    """Return what `empty` would delete for `sinks`."""
+def require_known(sinks: Collection[str]) -> None:
+    """Raise UsageError where one of `sinks` is none."""
+    unknown = sorted(set(sinks) - OWNED.keys())
+    if unknown:
+        raise UsageError(f"no such sink: {', '.join(map(repr, unknown))}; there are {', '.join(OWNED)}")
+
+
+def plan(connection: sa.Connection, sinks: Sequence[str]) -> list[Emptied]:
+    """Return what the tables of `sinks` hold now, all of which `empty` would delete."""
     return [
-        Emptied(sink, table.name, _rows(connection, table), _OTHERS.get(table.name, ()))
+        Emptied(
+            sink,
+            owned.table.name,
+            _count(connection, owned.table),
+            _lost(connection, owned),
+            tuple(column.name for column in owned.others),
+        )
         for sink in sinks
-        for table in TABLES[sink]
+        for owned in OWNED[sink]
     ]
 
 
-def empty(connection: sa.Connection, sinks: Collection[str]) -> None:
-    """Delete the rows of `sinks` and their counters, and let them read their topics from the beginning.
+def empty(connection: sa.Connection, sinks: Sequence[str], *, cluster: str) -> None:
+    """Delete the rows of `sinks` and their counters, and let them read their topics of `cluster` from the beginning.
 
     Where a sink is at work, this waits for its transaction, and then the sink's next one fails as fenced off. A replay
     of one that is being filled again keeps the end of the first.
     """
     offsets = sink_offsets.c
+    farthest = sa.case((offsets.refill_to > offsets.next_offset, offsets.refill_to), else_=offsets.next_offset)
     connection.execute(
         sink_offsets.update()
-        .where(offsets.sink.in_(sinks))
-        .values(
-            next_offset=0,
-            refill_to=sa.case((offsets.refill_to > offsets.next_offset, offsets.refill_to), else_=offsets.next_offset),
-        )
+        .where(offsets.cluster_id == cluster, offsets.sink.in_(sinks))
+        .values(next_offset=0, refill_to=farthest)
     )
-    connection.execute(sink_counters.delete().where(sink_counters.c.sink.in_(sinks)))
-    tables = [table for sink in sinks for table in TABLES[sink]]
+    connection.execute(
+        sink_counters.delete().where(sink_counters.c.cluster_id == cluster, sink_counters.c.sink.in_(sinks))
+    )
+    tables = [owned.table for sink in sinks for owned in OWNED[sink]]
+    for statement in _deletions(connection, tables):
+        connection.execute(statement)
+
+
+def _deletions(connection: sa.Connection, tables: Sequence[sa.Table]) -> Iterator[sa.Executable]:
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.text(f"TRUNCATE {', '.join(table.name for table in tables)} RESTART IDENTITY"))
-        return
-    for table in tables:
-        connection.execute(table.delete())
+        yield sa.text(f"TRUNCATE {', '.join(table.name for table in tables)}")
+    else:
+        yield from (table.delete() for table in tables)
 
 
-def refilling(connection: sa.Connection) -> list[str]:
-    """Return the sinks that are not yet where they were before their tables were emptied."""
-    columns = sink_offsets.c
-    query = sa.select(columns.sink).where(columns.next_offset < columns.refill_to).distinct().order_by(columns.sink)
-    return list(connection.scalars(query))
+def _count(connection: sa.Connection, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
+    return int(connection.scalar(sa.select(sa.func.count()).select_from(table).where(*conditions)) or 0)
 
 
-def _rows(connection: sa.Connection, table: sa.Table) -> int:
-    return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+def _lost(connection: sa.Connection, owned: Owned) -> int:
+    filled = [
+        column.is_not(None) if column.server_default is None else column != _default(column) for column in owned.others
+    ]
+    return _count(connection, owned.table, sa.or_(*filled)) if filled else 0
 
 
-def unknown(sinks: Collection[str]) -> Iterator[str]:
-    """Yield those of `sinks` that there are not."""
-    return (sink for sink in sinks if sink not in TABLES)
+def _default(column: sa.Column[object]) -> object:
+    return column.server_default.arg if isinstance(column.server_default, sa.DefaultClause) else None
+
+
+def _is_now(column: sa.Column[object]) -> bool:
+    return isinstance(_default(column), Now)

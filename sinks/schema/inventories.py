@@ -8,6 +8,9 @@ import sqlalchemy as sa
 
 from sinks.schema.base import JSON, MOMENT, NUMBER, Now, count_column, metadata, session_columns
 
+PASSWORD_STATISTICS = "password_statistics"  # noqa: S105
+"""The view over `password_session_usage`, whose statement is in the migration that makes it."""
+
 
 def _written() -> tuple[sa.Column[str], sa.Column[str]]:
     return (

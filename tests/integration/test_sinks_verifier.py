@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import sqlalchemy as sa
 
-from sinks.projection import projection_id
+from sinks.projection import bind_to_log, projection_id
+from sinks.replaying import empty
 from tallystick.contracts import cowrie, dead_letters, stages
 from tallystick.contracts.cowrie import SessionState
 from tallystick.contracts.dead_letters import DeadLetter
@@ -13,7 +15,7 @@ from tallystick.contracts.stages import Command, Reported
 from tallystick.contracts.topics import DEAD_LETTERS, STAGE_COMMANDS
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings, VerifierSettings
-from tests.sinks import SOURCE, events, running, send_slice, stage_events, verifying, wait_until_observed
+from tests.sinks import SOURCE, events, running, send_slice, stage_events, verifying, wait_for_rows, wait_until_observed
 from tests.support import eventually
 
 OTHER = "00000000000000bb"
@@ -132,3 +134,21 @@ def test_a_command_that_was_answered_is_not_answered_again_by_the_next_verifier(
     with report_of(place, count=2) as found:
         command(place, publisher, engine, attempt=2)
     assert [report.attempt for report in found] == [1, 2]
+
+
+def test_the_recount_waits_while_a_table_that_it_counts_is_filled_again(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    load(place, publisher)
+    cluster = bind_to_log(engine, place)
+    with engine.begin() as connection:
+        empty(connection, ["raw_events", "inventories"], cluster=cluster)
+    with report_of(impatient(place, 0.1)) as found:
+        command(place, publisher, engine)
+        with pytest.raises(AssertionError, match="not within"):
+            eventually(lambda: reports(place), seconds=3)
+        with running(place, "raw_events"):
+            wait_for_rows(engine, "SELECT count(*) FROM raw_events", (32,))
+    (report,) = found
+    assert report.found == report.expected
+    assert report.found["rows"] == 32

@@ -32,6 +32,27 @@ JOIN password_tracking t ON t.password_hash = u.password_hash AND t.id = u.passw
 GROUP BY u.date
 """
 
+_EVENTS = """
+SELECT
+    raw_events.digest AS id,
+    {text} AS ingest_id,
+    {ingest_at} AS ingest_at,
+    sources.name AS source,
+    raw_events.source_offset AS source_offset,
+    {text} AS source_inode,
+    {integer} AS source_generation,
+    raw_events.payload{json} AS payload,
+    {text} AS payload_hash,
+    {score} AS risk_score,
+    {no} AS quarantined,
+    {session} AS session_id,
+    raw_events.event_type AS event_type,
+    {event_timestamp} AS event_timestamp
+FROM raw_events LEFT JOIN sources ON sources.source_id = raw_events.source_id
+WHERE raw_events.session_id {which} ''
+"""
+"""One half of the view `cp_raw_events`, which until now had no score."""
+
 
 def upgrade() -> None:
     """Make the tables, and the columns that others gain."""
@@ -243,10 +264,12 @@ def upgrade() -> None:
             comment="while next_offset is below, the sink's tables are being filled again",
         ),
     )
+    _show_events("raw_events.risk_score")
 
 
 def downgrade() -> None:
     """Remove them with what they hold."""
+    _show_events(None)
     if op.get_context().dialect.name == "postgresql":
         for column, _, comment in _COMMENTS:
             op.alter_column("session_summaries", column, comment=comment)
@@ -268,3 +291,25 @@ def downgrade() -> None:
         "session_inventory",
     ):
         op.drop_table(table)
+
+
+def _show_events(score: str | None) -> None:
+    """Make the view `cp_raw_events` anew, with the column `score`, or with none."""
+    postgresql = op.get_context().dialect.name == "postgresql"
+    terms = {
+        "text": "CAST(NULL AS text)" if postgresql else "NULL",
+        "integer": "CAST(NULL AS integer)" if postgresql else "NULL",
+        "json": "::json" if postgresql else "",
+        "no": "false" if postgresql else "0",
+    } | {
+        column: f"raw_events.{column}" if postgresql else f"replace(substr(raw_events.{column}, 1, 26), 'T', ' ')"
+        for column in ("ingest_at", "event_timestamp")
+    }
+    terms["score"] = score or terms["integer"]
+    # In two parts, so that the key's index is used for one session.
+    halves = (("raw_events.session_id", "<>"), (terms["text"], "="))
+    op.execute("DROP VIEW cp_raw_events")
+    op.execute(
+        "CREATE VIEW cp_raw_events AS"
+        + " UNION ALL ".join(_EVENTS.format(session=session, which=which, **terms) for session, which in halves)
+    )
