@@ -12,14 +12,17 @@ class Refill(msgspec.Struct, frozen=True):
     done: int
     total: int
 
+    def __str__(self) -> str:
+        """Say it in words."""
+        return f"{self.done:,} of {self.total:,} records"
 
-def read_refills(connection: sa.Connection, *, cluster: str) -> dict[str, Refill]:
-    """Return, by name, the sinks that are not yet where they were; the log is that of the Kafka cluster `cluster`."""
+
+def read_refills(connection: sa.Connection) -> dict[str, Refill]:
+    """Return, by name, the sinks that are not yet where they were."""
     table = sink_offsets.c
     done = sa.case((table.next_offset < table.refill_to, table.next_offset), else_=table.refill_to)
     query = (
         sa.select(table.sink, sa.func.sum(done), sa.func.sum(table.refill_to))
-        .where(table.cluster_id == cluster)
         .group_by(table.sink)
         .having(sa.func.sum(done) < sa.func.sum(table.refill_to))
     )

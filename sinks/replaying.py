@@ -92,22 +92,16 @@ def plan(connection: sa.Connection, sinks: Sequence[str]) -> list[Emptied]:
     ]
 
 
-def empty(connection: sa.Connection, sinks: Sequence[str], *, cluster: str) -> None:
-    """Delete the rows of `sinks` and their counters, and let them read their topics of `cluster` from the beginning.
+def empty(connection: sa.Connection, sinks: Sequence[str]) -> None:
+    """Delete the rows of `sinks` and their counters, and let them read their topics from the beginning.
 
     Where a sink is at work, this waits for its transaction, and then the sink's next one fails as fenced off. A replay
     of one that is being filled again keeps the end of the first.
     """
     offsets = sink_offsets.c
     farthest = sa.case((offsets.refill_to > offsets.next_offset, offsets.refill_to), else_=offsets.next_offset)
-    connection.execute(
-        sink_offsets.update()
-        .where(offsets.cluster_id == cluster, offsets.sink.in_(sinks))
-        .values(next_offset=0, refill_to=farthest)
-    )
-    connection.execute(
-        sink_counters.delete().where(sink_counters.c.cluster_id == cluster, sink_counters.c.sink.in_(sinks))
-    )
+    connection.execute(sink_offsets.update().where(offsets.sink.in_(sinks)).values(next_offset=0, refill_to=farthest))
+    connection.execute(sink_counters.delete().where(sink_counters.c.sink.in_(sinks)))
     tables = [owned.table for sink in sinks for owned in OWNED[sink]]
     for statement in _deletions(connection, tables):
         connection.execute(statement)

@@ -107,7 +107,7 @@ class Verifier:
 
     def _recount(self, connection: sa.Connection, source: str) -> Recount | None:
         """Return what is found, None while a table that is counted is being filled again."""
-        if COUNTED & read_refills(connection, cluster=self._place.cluster).keys():
+        if COUNTED & read_refills(connection).keys():
             return None
         return recount(connection, source, cluster=self._place.cluster)
 

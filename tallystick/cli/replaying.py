@@ -11,7 +11,6 @@ import sqlalchemy as sa
 import typer
 from rich.table import Table
 
-from sinks.loop import Place
 from sinks.refills import Refill, read_refills
 from sinks.replaying import Emptied, empty, plan
 from sinks.roles import find_place, help_sink, run_sinks
@@ -52,7 +51,7 @@ class Replay:
     def plan(self) -> list[Emptied]:
         """Return what `run` would delete. Raises ConfigurationError where the database is not ours or not ready."""
         with told_plainly():
-            self._place(lambda: False)
+            find_place(self._settings, self._engine, lambda: False)
             with snapshot(self._engine) as connection:
                 return plan(connection, self._sinks)
 
@@ -62,25 +61,24 @@ class Replay:
         Raises ServiceError where a sink fails, or nothing moves any more.
         """
         started = time.monotonic()
-        place = self._place(stop)
         with told_plainly():
-            records = sum(refill.total for refill in self._empty(place).values())
-        self._refill(place, view, stop)
+            records = sum(refill.total for refill in self._empty().values())
+        self._refill(view, stop)
         with told_plainly(), snapshot(self._engine) as connection:
-            behind = self._behind(connection, place)
+            behind = self._behind(connection)
             tables = plan(connection, self._sinks)
         self._engine.dispose()
         return ReplayResult(tables, records, time.monotonic() - started, interrupted=bool(behind))
 
-    def _empty(self, place: Place) -> dict[str, Refill]:
+    def _empty(self) -> dict[str, Refill]:
         def work() -> dict[str, Refill]:
             with self._engine.begin() as connection:
-                empty(connection, self._sinks, cluster=place.cluster)
-                return self._behind(connection, place)
+                empty(connection, self._sinks)
+                return self._behind(connection)
 
         return retry(work, what="empty the tables", on=is_transient, give_up_after=EMPTY_SECONDS)
 
-    def _refill(self, place: Place, view: View, stop: Callable[[], bool]) -> None:
+    def _refill(self, view: View, stop: Callable[[], bool]) -> None:
         over = threading.Event()
 
         def ended() -> bool:
@@ -89,17 +87,17 @@ class Replay:
         with ThreadPoolExecutor(1) as pool:
             work = pool.submit(run_sinks, self._settings, self._sinks, ended, run_one=help_sink)
             try:
-                self._watch(place, view, lambda: work.done() or stop())
+                self._watch(view, lambda: work.done() or stop())
             finally:
                 over.set()
             work.result()
 
-    def _watch(self, place: Place, view: View, ended: Callable[[], bool]) -> None:
+    def _watch(self, view: View, ended: Callable[[], bool]) -> None:
         """Show how far the sinks are until they are where they were."""
         seen: dict[str, Refill] = {}
         moved_at = time.monotonic()
         while not ended():
-            if (found := self._look(place)) is not None:
+            if (found := self._look()) is not None:
                 if not found:
                     view.show([Stage(sink, seen[sink].total, seen[sink].total, "records") for sink in seen])
                     return
@@ -115,22 +113,19 @@ class Replay:
                 )
             time.sleep(LOOK_SECONDS)
 
-    def _look(self, place: Place) -> dict[str, Refill] | None:
+    def _look(self) -> dict[str, Refill] | None:
         try:
             with snapshot(self._engine) as connection:
-                return self._behind(connection, place)
+                return self._behind(connection)
         except sa.exc.SQLAlchemyError as error:
             if not is_transient(error):
                 raise ServiceError(f"the database can't be read: {error}") from error
             log.warning("database away", error=str(error)[:200])
             return None
 
-    def _behind(self, connection: sa.Connection, place: Place) -> dict[str, Refill]:
-        found = read_refills(connection, cluster=place.cluster)
+    def _behind(self, connection: sa.Connection) -> dict[str, Refill]:
+        found = read_refills(connection)
         return {sink: found[sink] for sink in self._sinks if sink in found}
-
-    def _place(self, stop: Callable[[], bool]) -> Place:
-        return find_place(self._settings, self._engine, stop)
 
 
 def print_plan(tables: Sequence[Emptied]) -> None:

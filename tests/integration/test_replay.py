@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from producers.cowrie.generator import Plan, lines
 from sinks.inventories import Inventories
-from sinks.projection import bind_to_log
 from sinks.raw_events import RawEvents
 from sinks.refills import Refill, read_refills
 from sinks.replaying import OWNED, empty, plan
@@ -104,13 +103,12 @@ def test_a_sink_that_runs_and_gets_nothing_new_takes_part(
 def test_a_sink_finds_that_its_tables_were_emptied_with_its_next_record(
     place: Settings, engine: sa.Engine, publisher: Publisher
 ) -> None:
-    cluster = bind_to_log(engine, place)
     with running(place, RawEvents.name):
         for number in range(3):
             send_slice(publisher, place, events(10, first=10 * number), session=f"s{number}")
         wait_until_observed(place, RawEvents.name, (30, 0, 0))
         with engine.begin() as connection:
-            empty(connection, [RawEvents.name], cluster=cluster)
+            empty(connection, [RawEvents.name])
         for number in range(3):
             send_slice(publisher, place, events(1, first=100 + number), session=f"s{number}")
         wait_until_observed(place, RawEvents.name, (33, 0, 0))
@@ -118,23 +116,21 @@ def test_a_sink_finds_that_its_tables_were_emptied_with_its_next_record(
     assert query(engine, "SELECT sum(inserted) FROM sink_counters") == [(33,)]
 
 
-def test_a_replay_of_a_replay_keeps_the_end_of_the_first(place: Settings, engine: sa.Engine) -> None:
-    cluster = bind_to_log(engine, place)
-
+def test_a_replay_of_a_replay_keeps_the_end_of_the_first(engine: sa.Engine) -> None:
     def at(offset: int) -> dict[str, Refill]:
         with engine.begin() as connection:
             connection.execute(sink_offsets.update().values(next_offset=offset))
-            return read_refills(connection, cluster=cluster)
+            return read_refills(connection)
 
-    row = {"cluster_id": cluster, "sink": Sources.name, "topic": "t", "partition": 0, "next_offset": 10}
+    row = {"cluster_id": "c", "sink": Sources.name, "topic": "t", "partition": 0, "next_offset": 10}
     with engine.begin() as connection:
         connection.execute(sink_offsets.insert().values(row))
-        assert read_refills(connection, cluster=cluster) == {}
-        empty(connection, [Sources.name], cluster=cluster)
-        assert read_refills(connection, cluster=cluster) == {Sources.name: Refill(0, 10)}
+        assert read_refills(connection) == {}
+        empty(connection, [Sources.name])
+        assert read_refills(connection) == {Sources.name: Refill(0, 10)}
     assert at(4) == {Sources.name: Refill(4, 10)}
     with engine.begin() as connection:
-        empty(connection, [Sources.name], cluster=cluster)
+        empty(connection, [Sources.name])
     assert at(9) == {Sources.name: Refill(9, 10)}
     assert at(10) == at(11) == {}
 

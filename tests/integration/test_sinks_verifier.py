@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from sinks.projection import bind_to_log, projection_id
+from sinks.projection import projection_id
 from sinks.replaying import empty
 from tallystick.contracts import cowrie, dead_letters, stages
 from tallystick.contracts.cowrie import SessionState
@@ -140,9 +140,8 @@ def test_the_recount_waits_while_a_table_that_it_counts_is_filled_again(
     place: Settings, engine: sa.Engine, publisher: Publisher
 ) -> None:
     load(place, publisher)
-    cluster = bind_to_log(engine, place)
     with engine.begin() as connection:
-        empty(connection, ["raw_events", "inventories"], cluster=cluster)
+        empty(connection, ["raw_events", "inventories"])
     with report_of(impatient(place, 0.1)) as found:
         command(place, publisher, engine)
         with pytest.raises(AssertionError, match="not within"):
