@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import combinations
 from random import Random
 from typing import Any
@@ -14,6 +15,7 @@ from sinks.inventories import SHARES, Inventories
 from sinks.inventory_rows import password_hash
 from sinks.writers import make_writer
 from tallystick.contracts.cowrie import First, InjectedSeen, LoginSeen, SessionState, TunnelSeen
+from tallystick.contracts.timestamps import render
 from tallystick.database.engine import snapshot
 
 KEYS = {
@@ -97,9 +99,10 @@ def rows(engine: sa.Engine, table: sa.Table) -> list[tuple[Any, ...]]:
 
 
 def query(engine: sa.Engine, table: sa.Table, *names: str) -> list[tuple[Any, ...]]:
-    """Return columns of a table."""
+    """Return columns of a table, with times as text."""
     with snapshot(engine) as connection:
-        return [tuple(row) for row in connection.execute(sa.select(*(table.c[name] for name in names)))]
+        found = connection.execute(sa.select(*(table.c[name] for name in names)))
+        return [tuple(render(value) if isinstance(value, datetime) else value for value in row) for row in found]
 
 
 def counts(engine: sa.Engine, table: sa.Table, *names: str) -> dict[Any, tuple[Any, ...]]:
@@ -116,23 +119,37 @@ def newest(states: Sequence[SessionState]) -> list[SessionState]:
 
 
 def naive_addresses(states: Sequence[SessionState]) -> dict[Any, tuple[Any, ...]]:
-    """Return `session_count` by `ip_address`, counted one by one."""
-    found: dict[Any, int] = defaultdict(int)
+    """Return `session_count`, `first_seen` and `last_seen` by `ip_address`, found one by one."""
+    found: dict[Any, list[SessionState]] = defaultdict(list)
     for state in newest(states):
         if state.src_ip:
-            found[state.src_ip.value] += 1
-    return {key: (count,) for key, count in found.items()}
+            found[state.src_ip.value].append(state)
+    return {
+        address: (
+            len(held),
+            min(state.first_event_at for state in held),
+            max(state.last_event_at for state in held),
+        )
+        for address, held in found.items()
+    }
 
 
 def naive_passwords(states: Sequence[SessionState]) -> dict[Any, tuple[Any, ...]]:
-    """Return text, `times_seen` and `unique_sessions` by `password_hash`."""
-    times: dict[str, int] = defaultdict(int)
-    sessions: dict[str, set[str]] = defaultdict(set)
+    """Return text, `times_seen`, `unique_sessions`, `first_seen` and `last_seen` by `password_hash`."""
+    found: dict[str, list[tuple[str, LoginSeen]]] = defaultdict(list)
     for state in newest(states):
         for login in state.logins:
-            times[login.password] += login.occurrences
-            sessions[login.password].add(state.session)
-    return {password_hash(text): (text, times[text], len(sessions[text])) for text in times}
+            found[login.password].append((state.session, login))
+    return {
+        password_hash(text): (
+            text,
+            sum(login.occurrences for _, login in held),
+            len({session for session, _ in held}),
+            min(login.first for _, login in held),
+            max(login.last for _, login in held),
+        )
+        for text, held in found.items()
+    }
 
 
 def naive_keys(states: Sequence[SessionState]) -> dict[Any, tuple[Any, ...]]:
@@ -178,10 +195,19 @@ def told(engine: sa.Engine) -> list[dict[Any, tuple[Any, ...]]]:
     keys = counts(engine, schema.ssh_key_intelligence, "id", "key_fingerprint")
     pairs = query(engine, schema.ssh_key_associations, "key_id_1", "key_id_2", "same_session_count", "same_ip_count")
     tunnels = query(engine, schema.tunnel_targets, "dst_ip", "dst_port", "requests", "session_count")
+    times = ("first_seen", "last_seen")
     known = ("total_attempts", "unique_sources", "unique_sessions", "key_comment")
     return [
-        counts(engine, schema.ip_inventory, "ip_address", "session_count"),
-        counts(engine, schema.password_tracking, "password_hash", "password_text", "times_seen", "unique_sessions"),
+        counts(engine, schema.ip_inventory, "ip_address", "session_count", *times),
+        counts(
+            engine,
+            schema.password_tracking,
+            "password_hash",
+            "password_text",
+            "times_seen",
+            "unique_sessions",
+            *times,
+        ),
         counts(engine, schema.ssh_key_intelligence, "key_fingerprint", *known),
         {frozenset((keys[one][0], keys[other][0])): tuple(numbers) for one, other, *numbers in pairs},
         {(ip, port): tuple(numbers) for ip, port, *numbers in tunnels},
