@@ -13,10 +13,7 @@ _NEWS_SECONDS = 1.0
 
 
 class Attempt:
-    """One attempt at one stage of one source. Not thread-safe. Every method may raise ServiceError.
-
-    `position` and `end`, where they are set, tell in every heartbeat how far it has read, and how far it could.
-    """
+    """One attempt at one stage of one source. Not thread-safe. Every method may raise ServiceError."""
 
     def __init__(
         self,
@@ -32,7 +29,6 @@ class Attempt:
     ) -> None:
         """`reach` is asked for what each heartbeat tells of a live source."""
         self.source, self.kind, self.name, self.stage, self.number = source, kind, name, stage, number
-        self.position = self.end = -1
         self._publisher, self._reach = publisher, reach
         self._topic = settings.kafka.topic(STAGES)
         self._every = settings.reader.heartbeat_seconds
@@ -51,8 +47,6 @@ class Attempt:
                 attempt=self.number,
                 at=timestamps.now(),
                 reach=self._reach() if self._reach else None,
-                position=self.position,
-                end=self.end,
             )
         )
 

@@ -14,7 +14,7 @@ from sinks.writers.target import Target
 from tallystick.contracts import dead_letters
 from tallystick.contracts.dead_letters import DeadLetter
 from tallystick.contracts.text import printable
-from tallystick.contracts.timestamps import now
+from tallystick.contracts.timestamps import canonical, now
 from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.errors import ContractError
 
@@ -48,9 +48,13 @@ class DeadLetters(Sink[Row]):
             raise ContractError(f"not a dead letter: a name is longer than {_LONGEST_NAME} characters")
         if not 0 <= letter.position < MAX_POSITION:
             raise ContractError(f"not a dead letter: its position is {letter.position}")
+        try:
+            at = canonical(letter.at or now())
+        except ValueError as error:
+            raise ContractError(f"not a dead letter: {error}") from error
         claimed = letter.origin == "read" and letter.source != ""
         return Decoded(
-            entries=(self._row(letter),),
+            entries=(self._row(letter, at),),
             contents=(record.value,),
             source=letter.source,
             low=letter.position,
@@ -62,18 +66,18 @@ class DeadLetters(Sink[Row]):
         """See Sink."""
         return self._writer.insert_new(connection, TARGET, entries)
 
-    def _row(self, letter: DeadLetter) -> Row:
-        text = self._writer.text
+    def _row(self, letter: DeadLetter, at: str) -> Row:
+        writer, text = self._writer, self._writer.text
         more = {"detail": printable(letter.detail), "last": letter.last, "offset": letter.offset}
         return (
             text(printable(letter.source).encode()),
-            letter.position,
+            writer.number(letter.position),
             text(printable(letter.origin).encode()),
-            letter.piece,
+            writer.small(letter.piece),
             text(printable(letter.topic).encode()),
-            letter.partition,
+            writer.small(letter.partition),
             text(printable(letter.reason).encode()),
-            self._writer.binary(letter.payload),
-            text(orjson.dumps(more)),
-            text(printable(letter.at or now()).encode()),
+            writer.binary(letter.payload),
+            writer.json(orjson.dumps(more)),
+            writer.moment(at),
         )

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from sinks.sink import Record
 from tallystick.contracts.slices import Headers
 from tallystick.errors import ServiceError
-from tallystick.kafka.consuming import paused, records
+from tallystick.kafka.consuming import close, paused, records
 from tallystick.logs import get_logger
 from tallystick.settings import SinkSettings
 
@@ -98,7 +98,7 @@ class Membership:
 
     def leave(self) -> None:
         """Leave the group for good."""
-        self._consumer.close()
+        close(self._consumer)
 
     def _join(self) -> None:
         self._consumer.subscribe(

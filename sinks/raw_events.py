@@ -52,9 +52,8 @@ class RawEvents(Sink[Row]):
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._name = functools.lru_cache(maxsize=4_096)(lambda name: writer.text(name.encode()))
-        self._kind = functools.lru_cache(maxsize=4_096)(
-            lambda eventid: (writer.text(eventid.encode()), risk.of_kind(eventid), risk.is_command(eventid))
-        )
+        self._scores = [writer.small(points) for points in range(risk.MAX_POINTS + 1)]
+        self._kind = functools.lru_cache(maxsize=4_096)(self._read_kind)
 
     def decode(self, record: Record) -> Decoded[Row]:
         """See Sink."""
@@ -66,14 +65,15 @@ class RawEvents(Sink[Row]):
             raise ContractError(f"not the key of a session: {record.key[:200]!r}") from error
         value = record.value or b""
         sensor_cell, session_cell, source = map(self._name, (sensor, session, slice_.source))
-        text, plain, null = self._writer.text_within(value), self._writer.plain, self._writer.null
-        faithful = is_plain(value)
+        writer = self._writer
+        as_json, as_number, as_moment, null = writer.json, writer.number, writer.moment, writer.null
+        faithful, scores = is_plain(value), self._scores
         rows, refused = [], []
         for position, line in zip(slice_.positions, slice_.events, strict=True):
             try:
                 envelope = cowrie.read_envelope(line, sensor)
-                kind, points, is_command = self._kind(envelope.eventid)
-                payload, raw = (text(line), null) if faithful else self._faithful(line)
+                kind, score, points = self._kind(envelope.eventid)
+                payload, raw = (as_json(line), null) if faithful else self._faithful(line)
             except UnreadableLine as error:
                 refused.append(Refusal(position, line, error.reason, error.detail))
                 continue
@@ -81,14 +81,14 @@ class RawEvents(Sink[Row]):
                 (
                     sensor_cell,
                     session_cell,
-                    cowrie.event_digest(line),
+                    as_number(cowrie.event_digest(line)),
                     source,
-                    position,
+                    as_number(position),
                     kind,
-                    plain(envelope.timestamp),
+                    as_moment(envelope.timestamp),
                     payload,
                     raw,
-                    with_text(points, envelope.input) if is_command and envelope.input else points,
+                    score if points is None else scores[with_text(points, envelope.input)],
                 )
             )
         kept = _without(slice_, refused) if refused else (slice_.positions, slice_.events)
@@ -106,9 +106,15 @@ class RawEvents(Sink[Row]):
         """See Sink."""
         return self._writer.insert_new(connection, TARGET, entries)
 
+    def _read_kind(self, eventid: str) -> tuple[Cell, Cell, int | None]:
+        """Return the cells of a kind and of its score, and that score where the text of a command may be worth more."""
+        points = risk.of_kind(eventid)
+        kind, score = self._writer.text(eventid.encode()), self._scores[points]
+        return kind, score, points if risk.is_command(eventid) else None
+
     def _faithful(self, line: bytes) -> tuple[Cell, Cell]:
         payload = storable(line)
-        return self._writer.text(payload), self._writer.null if payload is line else self._writer.binary(line)
+        return self._writer.json(payload), self._writer.null if payload is line else self._writer.binary(line)
 
 
 def _require_countable(slice_: slices.Slice) -> None:

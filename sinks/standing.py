@@ -31,11 +31,12 @@ class StageStanding(msgspec.Struct, frozen=True):
 class LiveStanding(msgspec.Struct, frozen=True):
     """How far a source that is still written to was behind when its follower was heard of last, at `heard_at`.
 
-    `bytes_behind` were not acknowledged by Kafka yet; the oldest of them were there for `seconds_behind`, at least.
+    What was `behind` (bytes of a log, records of a topic) Kafka had not acknowledged yet; the oldest of it was there
+    for `seconds_behind`, at least.
     """
 
     position: int
-    bytes_behind: int
+    behind: int
     seconds_behind: float
     heard_at: str
 
@@ -144,7 +145,7 @@ def _live(row: RowMapping) -> LiveStanding | None:
     heard_at, since = _time(row["heard_at"]), _time(row["live_since"])
     return LiveStanding(
         position=row["live_position"],
-        bytes_behind=max(row["live_end"] - row["live_position"], 0),
+        behind=max(row["live_end"] - row["live_position"], 0),
         seconds_behind=max(seconds_between(since, heard_at), 0.0) if since else 0.0,
         heard_at=heard_at,
     )

@@ -28,7 +28,7 @@ from tallystick.contracts.timestamps import now
 from tallystick.contracts.topics import STAGE_COMMANDS
 from tallystick.database.engine import snapshot
 from tallystick.database.errors import is_transient
-from tallystick.kafka.consuming import paused, records
+from tallystick.kafka.consuming import close, paused, records
 from tallystick.logs import get_logger
 from tallystick.retry import retry
 from tallystick.settings import Settings
@@ -65,7 +65,7 @@ class Verifier:
         except _Stopped:
             return
         finally:
-            self._consumer.close()
+            close(self._consumer)
 
     def _carry_out(self, message: Message, stop: Callable[[], bool]) -> None:
         command = _read(message)

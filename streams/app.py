@@ -19,7 +19,7 @@ from streams.liveness import STALL_SECONDS, GroupLag, StallWatch
 from streams.sessions.agent import SessionsAggregate
 from streams.stages.agent import SILENCE_CHECK_SECONDS, SilenceWatch, StagesAggregate
 from streams.store import open_slot
-from streams.transport import Transport
+from streams.transport import Conductor, Transport
 from tallystick.contracts import cowrie, stages, topics
 from tallystick.contracts.topics import MAX_RECORD_BYTES, Topic
 from tallystick.errors import ServiceError
@@ -80,6 +80,7 @@ def make_app(settings: Settings) -> faust.App:
         worker_redirect_stdouts=False,
     )
     app.transport = Transport(app.conf.broker_consumer, app)
+    conductor = cast(Conductor, app.topics)
     publisher = Publisher(settings, client_id="agents", linger_ms=LINGER_MS)
 
     def add(name: str, *, source: Topic, changelog: Topic, aggregate: Aggregate) -> CheckpointedTable:
@@ -94,6 +95,8 @@ def make_app(settings: Settings) -> faust.App:
         )
 
         checkpointer = Checkpointer(app, table=table, aggregate=aggregate, publisher=publisher, settings=settings)
+
+        conductor.takers[settings.kafka.topic(source)] = checkpointer.take
 
         async def work(stream: StreamT[bytes]) -> None:
             await checkpointer.run(cast(Stream[bytes], stream))

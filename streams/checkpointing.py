@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import faust
 import msgspec
 from faust.streams import Stream
-from faust.types import EventT
+from faust.types import TP, Message
 from faust.types.stores import StoreT
 from rocksdict import Rdict
 
@@ -134,35 +134,45 @@ class Checkpointer:
     ) -> None:
         self._app, self._table, self._aggregate = app, table, aggregate
         self._publisher, self._settings = publisher, settings
-        self._pending: list[EventT[bytes]] = []
-        self._some, self._full, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._pending: list[Message] = []
+        self._some, self._full = asyncio.Event(), asyncio.Event()
+        self._held_back: set[TP] = set()
         self._unstored: dict[Place, bytes] = {}
 
     async def run(self, stream: Stream[bytes]) -> None:
-        """Work until the worker stops. Crashes the worker on whatever goes wrong."""
+        """Work until the worker stops. Crashes the worker on whatever goes wrong.
+
+        `stream` subscribes to the topic; its records come by `take`.
+        """
         worker = asyncio.create_task(self._work())
         try:
             async for event in stream.noack().events():
-                await self._arrive(event)
+                self.take(event.message)
         finally:
             worker.cancel()
 
-    async def _arrive(self, event: EventT[bytes]) -> None:
-        self._pending.append(event)
+    def take(self, message: Message) -> None:
+        """Take a record. Where they come faster than they are worked through, its partition is fetched no further."""
+        self._pending.append(message)
         self._some.set()
         most = self._settings.agents.checkpoint_records
         if len(self._pending) >= most:
             self._full.set()
-            while len(self._pending) >= 2 * most:
-                self._room.clear()
-                await self._room.wait()
+            if len(self._pending) >= 2 * most and message.tp not in self._held_back:
+                self._app.consumer.on_buffer_full(message.tp)
+                self._held_back.add(message.tp)
+
+    def _fetch_again(self) -> None:
+        for tp in self._held_back & self._app.consumer.assignment():
+            self._app.consumer.on_buffer_drop(tp)
+        self._held_back.clear()
 
     async def _work(self) -> None:
         sealing: asyncio.Task[None] | None = None
         try:
             while True:
                 batch = await self._next_batch()
-                records = [_record(event) for event in batch]
+                records = [_record(message) for message in batch]
                 written = self._fold(records)
                 if sealing is not None:
                     await sealing
@@ -171,7 +181,7 @@ class Checkpointer:
             await self._app.crash(error)
             raise
 
-    async def _next_batch(self) -> list[EventT[bytes]]:
+    async def _next_batch(self) -> list[Message]:
         bounds = self._settings.agents
         await self._some.wait()
         if len(self._pending) < bounds.checkpoint_records:
@@ -179,12 +189,13 @@ class Checkpointer:
                 await asyncio.wait_for(self._full.wait(), bounds.checkpoint_seconds)
         taken = self._pending[: bounds.checkpoint_records]
         del self._pending[: bounds.checkpoint_records]
-        self._full.clear()
-        self._room.set()
+        if len(self._pending) < bounds.checkpoint_records:
+            self._full.clear()
+            self._fetch_again()
         if not self._pending:
             self._some.clear()
         # What came before a rebalance belongs to whoever holds the partition now, and will be delivered again.
-        return [event for event in taken if event.message.generation_id == self._app.consumer_generation_id]
+        return [message for message in taken if message.generation_id == self._app.consumer_generation_id]
 
     def _fold(self, records: Sequence[Record]) -> list[Written]:
         """Fold, and send each touched state; return the list that fills with what Kafka acknowledges."""
@@ -212,9 +223,7 @@ class Checkpointer:
 
         self._publisher.send(self._table.name, key=key, value=value, partition=partition, on_delivery=delivered)
 
-    async def _seal(
-        self, batch: Sequence[EventT[bytes]], records: Sequence[Record], written: Sequence[Written]
-    ) -> None:
+    async def _seal(self, batch: Sequence[Message], records: Sequence[Record], written: Sequence[Written]) -> None:
         try:
             await self._flush()
             self._table.states.commit(written)
@@ -225,8 +234,8 @@ class Checkpointer:
             if said := self._aggregate.sealed(records, written):
                 self._send_all(said)
                 await self._flush()
-            for event in batch:
-                event.ack()
+            for message in batch:
+                message.ack(self._app.consumer)
         except Exception as error:
             await self._app.crash(error)
             raise
@@ -239,8 +248,7 @@ class Checkpointer:
         await asyncio.get_running_loop().run_in_executor(None, self._publisher.flush)
 
 
-def _record(event: EventT[bytes]) -> Record:
-    message: Any = event.message
-    headers = message.headers
+def _record(message: Message) -> Record:
+    headers: Any = message.headers
     pairs = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
     return Record(message.partition, message.offset, bytes(message.key or b""), bytes(message.value or b""), pairs)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 from faust.stores.base import SerializedStore
 from faust.types import TP, EventT
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
 
 from tallystick.errors import ServiceError
 
@@ -45,11 +45,14 @@ def open_slot(folder: Path, *, cache_bytes: int) -> Rdict:
     problem = ""
     for slot in range(SLOTS):
         try:
-            return Rdict(str(folder / f"slot-{slot}"), options=_options(cache_bytes))
+            database = Rdict(str(folder / f"slot-{slot}"), options=_options(cache_bytes))
         except Exception as error:  # noqa: BLE001 - rocksdict raises nothing narrower
             problem = str(error)
             if "lock" not in problem.lower():
                 break
+        else:
+            database.set_write_options(_without_log())
+            return database
     raise ServiceError(
         f"no state database can be opened under {folder}: {problem}; check its permissions and the disk's space"
     )
@@ -155,6 +158,13 @@ class CheckpointStore(SerializedStore[bytes, bytes]):
         raise NotImplementedError("states are read by partition: use `states`")
 
     _itervalues = _iteritems = _size = _clear = _iterkeys  # type: ignore[assignment]
+
+
+def _without_log() -> WriteOptions:
+    # The changelog is the log: after a crash the store is an older prefix of it, and recovery goes on from there.
+    options = WriteOptions()
+    options.disable_wal = True  # type: ignore[assignment,method-assign]  # its stub calls it a method
+    return options
 
 
 def _options(cache_bytes: int) -> Options:

@@ -1,15 +1,47 @@
-"""Faust's Kafka transport without four tasks a record.
+"""Faust's Kafka transport without four tasks and two queues a record.
 
 Faust delivers each record by `wait_first(delivery, flow suspended)`, which makes a task of either and of two more
 events, although the delivery nearly always ends at its first step: it puts the record into a queue with room. Here that
 first step is taken at once, and only a delivery that has to wait is raced against the events, as in Faust.
+
+A delivery goes from Faust's conductor into the queue of a channel, and from there through a stream. What is worked
+through in checkpoints needs none of them: the conductor gives its records straight to a `Taker`.
 """
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from faust.transport import conductor
 from faust.transport.drivers import aiokafka
+from faust.types import Message
+from faust.types.transports import ConsumerCallback
 from mode.services import WaitResults
+
+Taker = Callable[[Message], None]
+"""Takes a record of its topic, to acknowledge it later. It must not wait."""
+
+
+class Conductor(conductor.Conductor):
+    """Faust's conductor, which gives the records of some topics to their takers."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.takers: dict[str, Taker] = {}
+        super().__init__(*args, **options)
+
+    def _compile_message_handler(self) -> ConsumerCallback:
+        deliver = super()._compile_message_handler()
+        takers, flow = self.takers, self.app.flow_control
+
+        async def on_message(message: Message) -> None:
+            take = takers.get(message.topic)
+            if take is None:
+                await deliver(message)
+            else:
+                await flow.acquire()
+                self.app.consumer.track_message(message)
+                take(message)
+
+        return on_message
 
 
 class Consumer(aiokafka.Consumer):
@@ -51,6 +83,7 @@ class _Begun:
 
 
 class Transport(aiokafka.Transport):
-    """Faust's transport with our consumer."""
+    """Faust's transport with our consumer and our conductor."""
 
     Consumer = Consumer
+    Conductor = Conductor

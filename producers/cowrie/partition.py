@@ -20,6 +20,7 @@ from tallystick.contracts import dead_letters, timestamps
 from tallystick.contracts.cowrie import KAFKA_KIND
 from tallystick.contracts.dead_letters import DeadLetter
 from tallystick.contracts.sources import Checkpoint
+from tallystick.contracts.stages import Reach
 from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.kafka.publisher import Publisher
 from tallystick.kafka.topics import Existing
@@ -108,7 +109,6 @@ class PartitionStream:
 
     def begin(self) -> None:
         """Say that it has begun. The checkpoint takes the attempt's number, so that none has the number of another."""
-        self._tell_place()
         self._attempt.start()
         self._checkpoints.save(self._at)
 
@@ -149,7 +149,6 @@ class PartitionStream:
     def advance(self) -> None:
         """Move the checkpoint behind what is acknowledged, and give a sign of life. Waits for nothing: call often."""
         self._outlet.advance()
-        self._tell_place()
         self._attempt.beat()
 
     def release(self) -> bool:
@@ -160,7 +159,6 @@ class PartitionStream:
         """Claim what was sent since the beginning of the source, as it is read no further; False as for `release`."""
         if not self._outlet.settle():
             return False
-        self._tell_place()
         at = self._at = msgspec.structs.replace(self._at, ends=self._outlet.ends, at=timestamps.now())
         counts = {"lines": at.lines, "events": at.events, "dead": at.dead, "blank": at.blank}
         self._attempt.claim(counts=counts, ends=at.ends, digest="")
@@ -180,10 +178,11 @@ class PartitionStream:
             name=self.place.name,
             stage=STAGE,
             number=self._at.attempt,
+            reach=self._reach,
         )
 
-    def _tell_place(self) -> None:
-        self._attempt.position, self._attempt.end = self._at.position, max(self._at.position, self.end)
+    def _reach(self) -> Reach:
+        return Reach(position=self._at.position, end=max(self._at.position, self.end))
 
     def _sort(self, found: Sequence[tuple[int, bytes]]) -> Window:
         most = self._settings.reader.max_line_bytes

@@ -17,7 +17,7 @@ from tallystick.contracts.catalogue import TOPICS
 from tallystick.contracts.cowrie import UNKNOWN_SENSOR
 from tallystick.errors import ServiceError, UsageError
 from tallystick.kafka import topics
-from tallystick.kafka.consuming import make_consumer, paused, records
+from tallystick.kafka.consuming import close, make_consumer, paused, records
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -89,7 +89,7 @@ class _Rekeying:
             raise ServiceError(f"can't read {self._plan.topic}: {error.args[0].str()}") from error
         finally:
             self._streams = None
-            self._consumer.close()
+            close(self._consumer)
 
     def _turn(self) -> None:
         if self._waiting is not None:

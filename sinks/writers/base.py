@@ -17,11 +17,6 @@ Row = tuple[Any, ...]
 Key = tuple[str, ...]
 
 
-def as_is(content: bytes) -> bytes:
-    """Return `content`, where it is a cell already."""
-    return content
-
-
 class Writer(ABC):
     """Puts rows into tables, within the transaction of the connection that it is given. Commits nothing.
 
@@ -33,15 +28,19 @@ class Writer(ABC):
     functions: Functions
     text: Callable[[bytes], Cell]
     """Makes a cell of UTF-8 text."""
-    plain: Callable[[str], Cell]
-    """Makes a cell of text that has no control character and no backslash."""
+    json: Callable[[bytes], Cell]
+    """Makes a cell of JSON."""
     binary: Callable[[bytes], Cell]
     """Makes a cell of any bytes."""
+    moment: Callable[[str], Cell]
+    """Makes a cell of a canonical time."""
+    number: Callable[[int], Cell]
+    """Makes a cell of a column of large integers (`NUMBER`)."""
+    small: Callable[[int], Cell]
+    """Makes a cell of a column of integers."""
+    flag: Callable[[bool], Cell]
+    """Makes a cell of a truth value."""
     null: Cell
-
-    @abstractmethod
-    def text_within(self, whole: bytes) -> Callable[[bytes], Cell]:
-        """Return what makes cells of pieces of `whole` that hold none of its line feeds: `text`, or what is faster."""
 
     @abstractmethod
     def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:

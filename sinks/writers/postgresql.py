@@ -1,14 +1,15 @@
 """Rows into PostgreSQL by COPY: straight into the table while nothing is there yet, else by a staging table."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
 
 from sinks.counting import INSERTED, MISSING, PRESENT
+from sinks.writers import copy_fields
 from sinks.writers import target as sql
-from sinks.writers.base import Cell, Key, Row, Writer, as_is
+from sinks.writers.base import Cell, Key, Row, Writer
 from sinks.writers.target import Target, listed, same
 from sinks.writers.totals import Functions
 
@@ -16,46 +17,34 @@ CAUTIOUS_BATCHES = 20
 """For so many batches after a conflict rows are staged, as a repeat seldom comes alone."""
 
 
-def escape(text: bytes) -> bytes:
-    r"""Return `text` as a field of COPY's text format: backslash, tab, line feed and carriage return are escaped."""
-    if b"\\" in text:
-        text = text.replace(b"\\", b"\\\\")
-    return text.replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-
-
-def escape_binary(content: bytes) -> bytes:
-    r"""Return any bytes as a field of COPY's text format for `bytea`."""
-    return b"\\\\x" + content.hex().encode()
-
-
 class PostgresqlWriter(Writer):
-    """See Writer. Cells are fields of COPY's text format."""
+    """See Writer. Cells are fields of COPY's binary format."""
 
     distinct = "IS DISTINCT FROM"
     functions = Functions(least="LEAST({0}, {1})", greatest="GREATEST({0}, {1})")
-    text = staticmethod(escape)
-    plain = staticmethod(str.encode)
-    binary = staticmethod(escape_binary)
-    null = b"\\N"
+    text = staticmethod(copy_fields.text)
+    json = staticmethod(copy_fields.jsonb)
+    binary = staticmethod(copy_fields.text)
+    moment = staticmethod(copy_fields.timestamptz)
+    number = staticmethod(copy_fields.bigint)
+    small = staticmethod(copy_fields.integer)
+    flag = staticmethod(copy_fields.boolean)
+    null = copy_fields.NULL
 
     def __init__(self) -> None:
         self._cautious = 0
 
-    def text_within(self, whole: bytes) -> Callable[[bytes], Cell]:
-        """See Writer."""
-        return escape if b"\\" in whole or b"\t" in whole or b"\r" in whole else as_is
-
     def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
         """See Writer."""
-        template = b"\t".join(b"%d" if number else b"%b" for number in target.numeric) + b"\n"
-        lines = [template % row for row in rows]
+        header = copy_fields.row_header(len(target.columns))
+        fields = [header + b"".join(row) for row in cast(Sequence[tuple[bytes, ...]], rows)]
         if self._cautious:
             self._cautious -= 1
-        elif (inserted := self._copy_into_table(connection, target, lines)) is None:
+        elif (inserted := self._copy_into_table(connection, target, fields)) is None:
             self._cautious = CAUTIOUS_BATCHES
         else:
-            return bytes([INSERTED]) * len(rows) if inserted == len(rows) else self._fates(connection, target, lines)
-        self._stage_numbered(connection, target, lines)
+            return bytes([INSERTED]) * len(rows) if inserted == len(rows) else self._fates(connection, target, fields)
+        self._stage_numbered(connection, target, fields)
         inserted = connection.exec_driver_sql(sql.insert_new(target)).rowcount
         return bytes([INSERTED]) * len(rows) if inserted == len(rows) else self._look_up(connection, target, len(rows))
 
@@ -81,22 +70,22 @@ class PostgresqlWriter(Writer):
         return f"SELECT * FROM unnest({arrays})", columns  # noqa: S608
 
     @staticmethod
-    def _copy_into_table(connection: sa.Connection, target: Target, lines: Sequence[bytes]) -> int | None:
+    def _copy_into_table(connection: sa.Connection, target: Target, fields: Sequence[bytes]) -> int | None:
         """Return how many rows COPY says that it stored, None where one of them was there."""
         try:
             with connection.begin_nested():
-                return _copy(connection, target.name, target.columns, lines)
+                return _copy(connection, target.name, target.columns, fields)
         except psycopg.errors.UniqueViolation:
             return None
 
-    def _fates(self, connection: sa.Connection, target: Target, lines: Sequence[bytes]) -> bytes:
-        self._stage_numbered(connection, target, lines)
-        return self._look_up(connection, target, len(lines))
+    def _fates(self, connection: sa.Connection, target: Target, fields: Sequence[bytes]) -> bytes:
+        self._stage_numbered(connection, target, fields)
+        return self._look_up(connection, target, len(fields))
 
     @staticmethod
-    def _stage_numbered(connection: sa.Connection, target: Target, lines: Sequence[bytes]) -> None:
+    def _stage_numbered(connection: sa.Connection, target: Target, fields: Sequence[bytes]) -> None:
         _clear_stage(connection, target)
-        numbered = [b"%d\t%b" % numbered_line for numbered_line in enumerate(lines)]
+        numbered = copy_fields.numbered(fields, len(target.columns))
         _copy(connection, target.stage, ("stage_ordinal", *target.columns), numbered)
 
     @staticmethod
@@ -117,10 +106,10 @@ def _cursor(connection: sa.Connection) -> psycopg.Cursor[Any]:
     return driver.cursor()
 
 
-def _copy(connection: sa.Connection, table: str, columns: tuple[str, ...], lines: Iterable[bytes]) -> int:
+def _copy(connection: sa.Connection, table: str, columns: tuple[str, ...], rows: Iterable[bytes]) -> int:
     with _cursor(connection) as cursor:
-        with cursor.copy(f"COPY {table} ({listed(columns)}) FROM STDIN".encode()) as copy:
-            copy.write(b"".join(lines))
+        with cursor.copy(f"COPY {table} ({listed(columns)}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
+            copy.write(copy_fields.whole(rows))
         return cursor.rowcount
 
 

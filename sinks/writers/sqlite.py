@@ -1,13 +1,13 @@
 """Rows into SQLite."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from sinks.counting import INSERTED, MISSING, PRESENT
-from sinks.writers.base import Cell, Key, Row, Writer, as_is
+from sinks.writers.base import Cell, Key, Row, Writer
 from sinks.writers.target import Target, listed
 from sinks.writers.totals import Functions
 
@@ -18,13 +18,13 @@ class SqliteWriter(Writer):
     distinct = "IS NOT"
     functions = Functions(least="coalesce(min({0}, {1}), {0}, {1})", greatest="coalesce(max({0}, {1}), {0}, {1})")
     text = staticmethod(bytes.decode)
-    plain = staticmethod(str)
-    binary = staticmethod(as_is)
+    json = staticmethod(bytes.decode)
+    binary = staticmethod(bytes)
+    moment = staticmethod(str)
+    number = staticmethod(int)
+    small = staticmethod(int)
+    flag = staticmethod(bool)
     null = None
-
-    def text_within(self, whole: bytes) -> Callable[[bytes], Cell]:  # noqa: ARG002 - all text is alike here
-        """See Writer."""
-        return bytes.decode
 
     def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
         """See Writer."""

@@ -29,11 +29,6 @@ class Target(msgspec.Struct, frozen=True, eq=False):
         """The name of its staging table."""
         return f"stage_{self.table.name}"
 
-    @property
-    def numeric(self) -> tuple[bool, ...]:
-        """Per column, whether it holds integers."""
-        return tuple(isinstance(self.table.c[column].type, sa.Integer) for column in self.columns)
-
 
 @functools.cache
 def listed(names: tuple[str, ...], prefix: str = "") -> str:

@@ -68,7 +68,6 @@ def _start(state: SourceState, event: Started) -> None:
             _take_back_presumption(stage)
         if event.at >= state.heard_at:
             state.heard_at, state.name = event.at, event.name
-            state.position, state.end = event.position, event.end
             # A last heartbeat may follow the claim.
             state.reach = event.reach if stage.verdict is None else None
 
@@ -197,7 +196,7 @@ def _evaluate(state: SourceState, projection: Projection, stage: Stage, standing
     match stage.rule:
         case Balance():
             claim = _claim_of(state, stage.name)
-            return _balance(claim, standing) if claim else _cursor(state, standing)
+            return _balance(claim, standing) if claim else _progress(state, standing)
         case Tally(claim=of) as tally:
             claim = _claim_of(state, of)
             return _tally(claim, tally, projection, standing) if claim else (None, "")
@@ -214,11 +213,11 @@ def _claim_of(state: SourceState, stage: str) -> Claimed | None:
     return claim if claim is not None and claim.attempt == state.attempt else None
 
 
-def _cursor(state: SourceState, standing: StageState) -> Judgement:
-    if state.position < 0 or state.end < 0:
+def _progress(state: SourceState, standing: StageState) -> Judgement:
+    if (reach := state.reach) is None:
         return None, ""
-    standing.claimed, standing.observed = state.end, state.position
-    return None, f"at {state.position} of {state.end}, {max(0, state.end - state.position)} behind"
+    standing.claimed, standing.observed = reach.end, reach.position
+    return None, f"at {reach.position} of {reach.end}, {max(0, reach.end - reach.position)} behind"
 
 
 def _balance(claim: Claimed, standing: StageState) -> Judgement:

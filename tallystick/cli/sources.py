@@ -118,7 +118,7 @@ def _verdict(standing: SourceStanding) -> str:
     if standing.succeeded:
         return "succeeded"
     if (live := standing.live) is not None:
-        return f"live, {live.bytes_behind:,} bytes and {live.seconds_behind:.1f} s behind at {live.heard_at[11:19]}Z"
+        return f"live, {live.behind:,} bytes and {live.seconds_behind:.1f} s behind at {live.heard_at[11:19]}Z"
     worst = {stage.verdict for stage in standing.stages}
     for verdict in (Verdict.FAILED, Verdict.MISMATCH):
         if verdict in worst:

@@ -9,7 +9,7 @@ import msgspec
 class Balance(msgspec.Struct, frozen=True, tag="balance"):
     """Succeeds with the worker's own claim, where the claim adds up. It only says what was read, not what arrived.
 
-    Until then it shows how far the worker is, where its heartbeat tells.
+    Until then it shows how far the worker is, where its heartbeat tells, in positions of the source.
     """
 
 

@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 VERSION = 1
+MAX_POINTS = 100
 MAX_ASSESSED_CHARS = 65_536
 """Only so much of a command is searched, so that no command can hold anything up."""
 

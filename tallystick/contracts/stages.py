@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
 
 class Reach(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a source that is still growing has been taken, in its own positions; for a log file, in bytes.
+    """How far a source that is still growing has been taken, in its own positions: bytes of a log, offsets of a topic.
 
     All before `position` is acknowledged by Kafka, `end` is where the source ended at that time. `since` is when the
     oldest part between the two was there at the latest; empty where there is none.
@@ -35,7 +35,6 @@ class Started(msgspec.Struct, tag="started", tag_field="event", frozen=True, omi
     """A worker has begun `attempt` at `stage`. Sent again as its heartbeat, with a later `at`.
 
     `reach` is only given of a source that is live: somebody still writes to it, so it is not claimed yet.
-    `position` is how far it has read, `end` how far it could read now; -1 where it doesn't say.
     """
 
     source: str
@@ -46,8 +45,6 @@ class Started(msgspec.Struct, tag="started", tag_field="event", frozen=True, omi
     at: str
     projection: str = ""
     reach: Reach | None = None
-    position: int = -1
-    end: int = -1
 
 
 class Claimed(msgspec.Struct, tag="claimed", tag_field="event", frozen=True, omit_defaults=True):
@@ -163,7 +160,6 @@ class SourceState(msgspec.Struct, omit_defaults=True):
     """All that is known of a source: the value of `source.stages`. `revision` grows with every change.
 
     `reach` is that of the last heartbeat, of a source that is live; none once it is claimed or has failed.
-    `position` and `end` are those of the newest heartbeat.
     """
 
     source: str
@@ -172,8 +168,6 @@ class SourceState(msgspec.Struct, omit_defaults=True):
     attempt: int = 0
     revision: int = 0
     heard_at: str = ""
-    position: int = -1
-    end: int = -1
     claims: dict[str, Claimed] = {}
     projections: dict[str, Projection] = {}
     reach: Reach | None = None

@@ -5,15 +5,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import Thread
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tallystick.contracts.topics import MAX_RECORD_BYTES
 from tallystick.errors import ServiceError
 from tallystick.kafka.config import client_config
+from tallystick.logs import get_logger
 from tallystick.retry import retry
 from tallystick.settings import Settings
 
+log = get_logger(__name__)
 _quiet = logging.getLogger("tallystick.kafka.librdkafka")
 
 
@@ -31,6 +34,8 @@ def make_consumer(settings: Settings, *, client_id: str, group: str, member: str
             "enable.auto.commit": False,
             "enable.partition.eof": False,
             "fetch.wait.max.ms": 50,
+            # Many small answers cost broker and consumer more than the wait for a larger one.
+            "fetch.min.bytes": 256 * 1024,
             "fetch.message.max.bytes": 1024 * 1024,
             "receive.message.max.bytes": 2 * MAX_RECORD_BYTES + 64 * 1024 * 1024,
             "queued.max.messages.kbytes": 32 * 1024,
@@ -46,10 +51,15 @@ def make_consumer(settings: Settings, *, client_id: str, group: str, member: str
 def _raise_if_fatal(error: KafkaError) -> None:
     """End a consumer that librdkafka has given up on; it would go on polling and get nothing for ever.
 
-    So it is where a static member has been fenced, which a broker that was killed may do to its own members.
+    So it is where a static member has been fenced, which a broker that was killed may do to its own members. librdkafka
+    tells it once, by its callback or in the place of a record.
     """
-    if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - its public name for this error
+    if _is_fatal(error):
         raise ServiceError(f"Kafka has shut this consumer out: {error.str()}; its process must be started again")
+
+
+def _is_fatal(error: KafkaError) -> bool:
+    return error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001 - its public name for this error
 
 
 def records(consumer: Consumer, *, most: int, seconds: float) -> list[Message]:
@@ -62,7 +72,9 @@ def records(consumer: Consumer, *, most: int, seconds: float) -> list[Message]:
         error = message.error()
         if error is None:
             found.append(message)
-        elif error.fatal() or error.code() in _HOPELESS:
+            continue
+        _raise_if_fatal(error)
+        if error.code() in _HOPELESS:
             raise ServiceError(f"can't read {message.topic() or 'from Kafka'}: {error.str()}")
     return found
 
@@ -84,6 +96,25 @@ _HOPELESS = {
 
 def _is_moving(error: BaseException) -> bool:
     return isinstance(error, KafkaException) and error.args[0].code() in _MOVING
+
+
+def close(consumer: Consumer, *, seconds: float = 10.0) -> None:
+    """Leave the group and let go of the client; where librdkafka doesn't return, leave that to the process's end.
+
+    A static member whose twin was fenced has been seen to wait in its `close` for ever, and its process with it.
+    """
+
+    def work() -> None:
+        try:
+            consumer.close()
+        except (KafkaException, ServiceError) as error:
+            log.warning("a consumer was closed with an error", error=str(error))
+
+    thread = Thread(target=work, name="close", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        log.error("librdkafka doesn't close a consumer; it ends with this process", seconds=seconds)
 
 
 @contextmanager
@@ -137,4 +168,4 @@ def read_whole(settings: Settings, topic: str, *, client_id: str, seconds: float
             if missing and time.monotonic() - last > seconds:
                 raise ServiceError(f"{topic} holds records that Kafka hasn't delivered for {seconds:.0f} s")
     finally:
-        consumer.close()
+        close(consumer)

@@ -209,7 +209,7 @@ def _size(settings: Settings, topic: str | None = None) -> int:
     """Return the number of records that a topic of 4 partitions has ever held; the sessions' where none is named."""
     from confluent_kafka import TopicPartition
 
-    from tallystick.kafka.consuming import make_consumer
+    from tallystick.kafka.consuming import close, make_consumer
 
     name = topic or settings.kafka.topic(SESSIONS)
     consumer = make_consumer(settings, client_id="bench", group="bench")
@@ -219,7 +219,7 @@ def _size(settings: Settings, topic: str | None = None) -> int:
             for partition in range(settings.kafka.partitions)
         )
     finally:
-        consumer.close()
+        close(consumer)
 
 
 def _reaches(engine: sa.Engine, query: str, number: int) -> Callable[[], bool]:

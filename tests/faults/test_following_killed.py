@@ -114,7 +114,7 @@ def finish(settings: Settings, log: Path) -> None:
         until=lambda found: (
             any(verdicts(source) == SUCCEEDED for source in found.values())
             and (live := found["cowrie.json"]["live"]) is not None
-            and live["bytes_behind"] == 0
+            and live["behind"] == 0
         ),
         seconds=90,
     )

@@ -68,6 +68,17 @@ def role(process: subprocess.Popen[str], arguments: str) -> psutil.Process:
     return eventually(look)[0]
 
 
+def finish(process: subprocess.Popen[str], *, seconds: float) -> str:
+    """Return all that a load wrote; one that doesn't end is stopped, so that it tells what it waits for."""
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        pytest.fail(f"the load did not end in {seconds:.0f} s:\n{output}")
+    return output
+
+
 def in_the_middle(settings: Settings) -> None:
     eventually(lambda: count(settings, "raw_events"), until=lambda rows: rows > 0)
     assert count(settings, "raw_events") < EVENTS, "the load was over before anything could be killed"
@@ -80,7 +91,7 @@ def test_a_role_that_is_killed_is_started_again_and_nothing_is_lost_or_counted_t
     process = load(settings, log)
     in_the_middle(settings)
     role(process, victim).kill()
-    output, _ = process.communicate(timeout=120)
+    output = finish(process, seconds=120)
     assert process.returncode == 0, output
     assert "SIGKILL" in output, "a death is told, not hidden"
     assert dump(settings) == undisturbed
@@ -108,7 +119,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_load_goes_on(
     process = load(settings, log)
     in_the_middle(settings)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output = finish(process, seconds=60)
     assert process.returncode == 130, output
     assert "the next run goes on from there" in output
     done = tally(settings, "load", str(log))
@@ -144,7 +155,7 @@ def test_a_server_that_is_killed_comes_back_with_everything(
     for victim in victims:
         for pid in pids(own_stack, victim):
             kill_all(pid)
-    output, _ = process.communicate(timeout=420)
+    output = finish(process, seconds=420)
     assert process.returncode == 0, output
     again = tally(own_stack, "load", str(log), seconds=300)
     assert again.returncode == 0, again.stdout + again.stderr

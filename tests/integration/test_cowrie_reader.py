@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Message
 
 from producers.checkpoints import read_checkpoints
 from producers.cowrie.progress import FileOutcome, Progress
@@ -56,7 +57,7 @@ class Topics:
         self.events: list[tuple[str, str, bytes]] = []
         self.partitions: dict[bytes, set[int]] = defaultdict(set)
         self.ends: dict[str, Ends] = defaultdict(dict)
-        for message in read_whole(settings, settings.kafka.topic(EVENTS), client_id="test"):
+        for message in _messages(settings, EVENTS):
             key, partition, offset = message.key() or b"", message.partition() or 0, message.offset() or 0
             found: Slice = slices.decode(message.value(), message.headers())  # type: ignore[arg-type]
             self.events += [(*read_session_key(key), event) for event in found.events]
@@ -68,8 +69,14 @@ class Topics:
 
 
 def _records(settings: Settings, topic: Topic) -> Iterator[tuple[bytes, int, bytes]]:
-    for message in read_whole(settings, settings.kafka.topic(topic), client_id="test"):
+    for message in _messages(settings, topic):
         yield message.key() or b"", message.partition() or 0, message.value() or b""
+
+
+def _messages(settings: Settings, topic: Topic) -> list[Message]:
+    """Return what a topic holds in an order that doesn't depend on which partition Kafka delivers first."""
+    found = read_whole(settings, settings.kafka.topic(topic), client_id="test")
+    return sorted(found, key=lambda message: (message.partition() or 0, message.offset() or 0))
 
 
 @pytest.fixture

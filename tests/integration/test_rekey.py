@@ -88,7 +88,7 @@ def test_the_genuine_sample_arrives_by_session_as_the_lines_of_the_log(
     assert {checkpoint.claimed for checkpoint in held.checkpoints.values()} == {True}
     started = [said for said in held.said if isinstance(said, Started)]
     assert {said.name for said in started} == {f"{cowrie.name}/{number}" for number in range(3)}
-    assert sum(said.end for said in started) == 3_552
+    assert sum(said.reach.end for said in started if said.reach) == 3_552
 
 
 def test_it_goes_on_where_it_was_and_sends_nothing_again(kafka_settings: Settings, cowrie: Foreign) -> None:
@@ -193,7 +193,8 @@ def test_it_follows_what_comes_and_tells_its_cursor(kafka_settings: Settings, co
 
     def cursor() -> tuple[int, int]:
         latest = {said.name: said for said in Held(settings).said if isinstance(said, Started)}
-        return sum(said.position for said in latest.values()), sum(said.end for said in latest.values())
+        reached = [said.reach for said in latest.values() if said.reach]
+        return sum(reach.position for reach in reached), sum(reach.end for reach in reached)
 
     with stopping(lambda stop: rekey(settings, Plan(topic=cowrie.name), stop)):
         for number in range(3):

@@ -58,7 +58,7 @@ def test_a_role_that_dies_is_told_of_and_started_again_and_the_log_goes_on(
     settings: Settings, service: subprocess.Popen[bytes], log: Path
 ) -> None:
     log.write_bytes(LINE % 1)
-    eventually(lambda: live(settings), until=lambda found: found is not None and found["bytes_behind"] == 0)
+    eventually(lambda: live(settings), until=lambda found: found is not None and found["behind"] == 0)
     reader(service).kill()
     [ended] = eventually(lambda: said(settings, "role ended"))
     assert (ended["role"], ended["reason"], ended["signal"]) == ("reader", "killed", "SIGKILL")
@@ -73,7 +73,7 @@ def test_a_role_that_dies_is_told_of_and_started_again_and_the_log_goes_on(
 
 def test_sigterm_stops_every_role_cleanly(settings: Settings, service: subprocess.Popen[bytes], log: Path) -> None:
     log.write_bytes(LINE % 1)
-    eventually(lambda: live(settings), until=lambda found: found is not None and found["bytes_behind"] == 0)
+    eventually(lambda: live(settings), until=lambda found: found is not None and found["behind"] == 0)
     children = psutil.Process(service.pid).children(recursive=True)
     service.send_signal(signal.SIGTERM)
     assert service.wait(60) == 143

@@ -82,7 +82,7 @@ def test_how_far_behind_a_live_source_is_is_stored_and_forgotten_with_its_claim(
         wait_for_rows(engine, "SELECT live_position, live_end FROM sources", (70, 100))
         with engine.connect() as connection:
             [standing] = read_standings(connection)
-        assert standing.live == LiveStanding(position=70, bytes_behind=30, seconds_behind=2.5, heard_at=late)
+        assert standing.live == LiveStanding(position=70, behind=30, seconds_behind=2.5, heard_at=late)
         claimed = {"read": claim()}
         send(publisher, place, SourceState(SOURCE, KIND, "/a.json", attempt=1, revision=2, claims=claimed))
         wait_for_rows(engine, "SELECT live_position, live_end, live_since, lines FROM sources", (None, None, None, 12))

@@ -12,6 +12,12 @@ def test_a_kind_is_worth_its_points(rule: risk.KindRule) -> None:
     assert risk.of_kind(rule.eventid) == rule.points
 
 
+def test_no_rule_gives_more_than_there_is() -> None:
+    assert {rule.points for rule in (*risk.KIND_RULES, *risk.COMMAND_RULES, risk.ANY_COMMAND)} <= set(
+        range(1, risk.MAX_POINTS + 1)
+    )
+
+
 @pytest.mark.parametrize(
     ("eventid", "points"),
     [

@@ -286,8 +286,9 @@ def test_a_failure_that_the_worker_told_itself_is_not_taken_back() -> None:
     assert state.reach is None
 
 
-def heard(second: int, position: int = -1, end: int = -1) -> Started:
-    return Started("s", cowrie.KAFKA_KIND, "cowrie/0", "followed", 1, at(second), position=position, end=end)
+def heard(second: int, position: int, end: int) -> Started:
+    reach = Reach(position=position, end=end)
+    return Started("s", cowrie.KAFKA_KIND, "cowrie/0", "followed", 1, at(second), reach=reach)
 
 
 def followed(*events: StageEvent) -> StageState:

