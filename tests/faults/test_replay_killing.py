@@ -1,7 +1,8 @@
-"""Kill a replay again and again: it goes on with whatever runs its sinks, and ends in the tables that there were."""
+"""Stop a replay again and again: it goes on with whatever runs its sinks, and ends in the tables that there were."""
 
 import subprocess
 from pathlib import Path
+from signal import SIGINT, SIGKILL, Signals
 
 from producers.cowrie.generator import Plan, lines
 from sinks.refills import read_refills
@@ -12,17 +13,16 @@ from tests.support import TALLY, environment, eventually, tally
 
 EVENTS = 60_000
 SINKS = ("raw_events", "session_summaries", "inventories")
-KILLS = 3
 
 
-def test_a_replay_that_is_killed_is_brought_to_its_end_by_the_next_load(settings: Settings, tmp_path: Path) -> None:
+def test_a_replay_that_is_stopped_is_brought_to_its_end_by_the_next_load(settings: Settings, tmp_path: Path) -> None:
     log = tmp_path / "cowrie.json"
     with log.open("wb") as file:
         file.writelines(lines(Plan(events=EVENTS, seed=12)))
     assert tally(settings, "load", str(log)).returncode == 0
     before = dump(settings)
-    for _ in range(KILLS):
-        kill_in_the_middle(settings)
+    for number, code in ((SIGKILL, -SIGKILL), (SIGINT, 130), (SIGKILL, -SIGKILL)):
+        assert stop_in_the_middle(settings, number) == code
         assert "are being filled again:" in tally(settings, "sources").stdout
     assert dump(settings) != before
     done = tally(settings, "load", str(log))
@@ -31,19 +31,26 @@ def test_a_replay_that_is_killed_is_brought_to_its_end_by_the_next_load(settings
     assert dump(settings) == before
 
 
-def kill_in_the_middle(settings: Settings) -> None:
-    """Start a replay, and kill it once some of the records have come again, but not all."""
+def stop_in_the_middle(settings: Settings, number: Signals) -> int:
+    """Start a replay, and stop it once some of the records have come again, but not all. Returns its exit code."""
     engine = make_engine(settings)
 
-    def is_under_way() -> bool:
+    def done() -> dict[str, int]:
         with engine.connect() as connection:
-            return any(0 < refill.done < refill.total for refill in read_refills(connection).values())
+            return {sink: refill.done for sink, refill in read_refills(connection).items()}
+
+    before = done()
+
+    def is_emptied() -> bool:
+        return any(sink not in before or taken < before[sink] for sink, taken in done().items())
 
     small_batches = {**environment(settings), "TALLY_SINKS__BATCH_RECORDS": "50"}
     with subprocess.Popen(
         [*TALLY, "db", "replay", *SINKS, "--yes"], env=small_batches, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
-        eventually(lambda: is_under_way() or process.poll() is not None)
-        assert process.poll() is None, "the replay was over before it could be killed"
-        process.kill()
+        eventually(is_emptied)
+        eventually(lambda: any(done().values()))
+        process.send_signal(number)
+    assert done(), "the replay was over before it could be stopped"
     engine.dispose()
+    return process.returncode
