@@ -25,7 +25,7 @@ demo: $(READY)
 	@$(BIN)/tally demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest tests/unit tests/property tests/integration tests/faults $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults tests/integration tests/property tests/unit $(PYTEST_ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

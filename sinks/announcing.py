@@ -52,12 +52,13 @@ def letter_for(sink: AnySink, record: Record, *, source: str, refusal: Refusal) 
         topic=sink.topic.name,
         partition=record.partition,
         offset=record.offset,
+        key=record.key.decode("utf-8", "backslashreplace"),
     )
 
 
 def unreadable(record: Record, problem: str) -> Decoded[object]:
     """Return what is known of a record that keeps no contract: only that it is refused, at its own offset."""
-    refusal = Refusal(record.offset, record.value or b"", "not a record of its topic", problem[:500])
+    refusal = Refusal(record.offset, record.value or b"", dead_letters.NO_RECORD, problem[:500])
     return Decoded(entries=(), contents=(), refused=(refusal,), source=_source_of(record))
 
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from sinks import schema
 from sinks.counting import MAX_POSITION
+from sinks.resolving import mark_awaited
 from sinks.sink import Decoded, Record, Sink
 from sinks.writers.base import Cell, Writer
 from sinks.writers.target import Target
@@ -18,9 +19,11 @@ from tallystick.contracts.timestamps import canonical, now
 from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.errors import ContractError
 
-KEY = ("source_id", "source_offset", "origin", "piece", "topic", "partition")
+KEY = ("source_id", "source_offset", "origin", "piece", "topic", "partition", "digest")
 TARGET = Target(
-    table=schema.dead_letter_events, columns=(*KEY, "reason", "payload", "metadata_json", "created_at"), key=KEY
+    table=schema.dead_letter_events,
+    columns=(*KEY, "last", "record_key", "reason", "payload", "metadata_json", "created_at"),
+    key=KEY,
 )
 Row = tuple[Cell, ...]
 
@@ -28,7 +31,10 @@ _LONGEST_NAME = 255
 
 
 class DeadLetters(Sink[Row]):
-    """See Sink. A letter of a producer counts once, by its position; letters of others are stored without counting."""
+    """See Sink. A letter of a producer counts once, by its position; letters of others are stored without counting.
+
+    Two letters of one position differ in their bytes: half a line, and the whole of it. Both are stored.
+    """
 
     name = "dead_letters"
     topic = DEAD_LETTERS
@@ -52,7 +58,7 @@ class DeadLetters(Sink[Row]):
             at = canonical(letter.at or now())
         except ValueError as error:
             raise ContractError(f"not a dead letter: {error}") from error
-        claimed = letter.origin == "read" and letter.source != ""
+        claimed = letter.origin == dead_letters.READ and letter.source != ""
         return Decoded(
             entries=(self._row(letter, at),),
             contents=(record.value,),
@@ -66,9 +72,19 @@ class DeadLetters(Sink[Row]):
         """See Sink."""
         return self._writer.insert_new(connection, TARGET, entries)
 
+    def conclude(
+        self,
+        connection: sa.Connection,
+        records: Sequence[Record],  # noqa: ARG002 - see Sink
+        decoded: Sequence[Decoded[Row]],
+        fates: bytes,  # noqa: ARG002 - see Sink
+    ) -> None:
+        """See Sink: a letter may have been answered before it came."""
+        mark_awaited(connection, {printable(found.source) for found in decoded})
+
     def _row(self, letter: DeadLetter, at: str) -> Row:
         writer, text = self._writer, self._writer.text
-        more = {"detail": printable(letter.detail), "last": letter.last, "offset": letter.offset}
+        more = {"detail": printable(letter.detail), "offset": letter.offset, "sensor": printable(letter.sensor)}
         return (
             text(printable(letter.source).encode()),
             writer.number(letter.position),
@@ -76,6 +92,9 @@ class DeadLetters(Sink[Row]):
             writer.small(letter.piece),
             text(printable(letter.topic).encode()),
             writer.small(letter.partition),
+            writer.number(dead_letters.payload_digest(letter.payload)),
+            writer.flag(letter.last),
+            text(printable(letter.key).encode()),
             text(printable(letter.reason).encode()),
             writer.binary(letter.payload),
             writer.json(orjson.dumps(more)),

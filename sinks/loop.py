@@ -28,6 +28,7 @@ from sinks.isolation import write_isolating
 from sinks.ledger import CountKey, Ledger
 from sinks.membership import Membership
 from sinks.sink import AnySink, Decoded, Record, Refusal
+from tallystick.contracts.dead_letters import REFUSED as REASON_REFUSED
 from tallystick.contracts.dead_letters import DeadLetter
 from tallystick.database.errors import is_transient
 from tallystick.errors import ContractError, FencedError
@@ -169,6 +170,7 @@ class SinkLoop:
                 self._announcer.bury(letters)
                 self._settle(stop)
             take(batch, fates, counts)
+            self._sink.conclude(connection, batch.records, batch.decoded, fates)
             self._ledger.store(connection, counts)
         return counts, [entry for place, entry in enumerate(entries) if place not in reasons] if reasons else entries
 
@@ -178,7 +180,7 @@ class SinkLoop:
             for place, content in enumerate(found.contents):
                 if (reason := reasons.get(start + place)) is not None:
                     position = found.positions[place] if found.positions else record.offset
-                    refusal = Refusal(position, content, "the database refuses it", reason)
+                    refusal = Refusal(position, content, REASON_REFUSED, reason)
                     letters.append(letter_for(self._sink, record, source=found.source, refusal=refusal))
             start += len(found.contents)
         return letters

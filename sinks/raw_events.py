@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sinks import schema
 from sinks.counting import MAX_POSITION, MAX_SPREAD
 from sinks.event_risk import with_text
+from sinks.resolving import answers, mark_answered
 from sinks.sink import Decoded, Record, Refusal, Sink
 from sinks.writers.base import Cell, Writer
 from sinks.writers.target import Target
@@ -105,6 +106,12 @@ class RawEvents(Sink[Row]):
     def write(self, connection: sa.Connection, entries: Sequence[Row]) -> bytes:
         """See Sink."""
         return self._writer.insert_new(connection, TARGET, entries)
+
+    def conclude(
+        self, connection: sa.Connection, records: Sequence[Record], decoded: Sequence[Decoded[Row]], fates: bytes
+    ) -> None:
+        """See Sink: what was a dead letter, and is an event now, is resolved."""
+        mark_answered(connection, list(answers(records, decoded, fates)))
 
     def _read_kind(self, eventid: str) -> tuple[Cell, Cell, int | None]:
         """Return the cells of a kind and of its score, and that score where the text of a command may be worth more."""

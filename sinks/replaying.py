@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from sinks import dead_letters, inventories, raw_events, session_rows, sources
-from sinks.schema import sink_counters, sink_offsets
+from sinks.schema import dead_letter_retries, sink_counters, sink_offsets
 from sinks.schema.base import Now
 from sinks.sessions import Sessions
 from sinks.writers.target import Target
@@ -48,7 +48,10 @@ def _owned(*targets: Target) -> tuple[Owned, ...]:
 
 
 OWNED: Mapping[str, tuple[Owned, ...]] = {
-    raw_events.RawEvents.name: _owned(raw_events.TARGET),
+    raw_events.RawEvents.name: (
+        *_owned(raw_events.TARGET),
+        Owned(dead_letter_retries, tuple(column.name for column in dead_letter_retries.columns)),
+    ),
     Sessions.name: _owned(
         session_rows.SUMMARIES,
         session_rows.COMMANDS,

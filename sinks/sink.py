@@ -71,6 +71,18 @@ class Sink(ABC, Generic[Entry]):
         what the database raises.
         """
 
+    def conclude(
+        self,
+        connection: sa.Connection,
+        records: Sequence[Record],
+        decoded: Sequence[Decoded[Entry]],
+        fates: bytes,
+    ) -> None:
+        """Do what follows within the same transaction, once the fates of a batch are known: by default, nothing.
+
+        `decoded[i]` is of `records[i]`, and `fates` are those of all their entries, in order.
+        """
+
     def observe(self, entries: Iterable[Entry]) -> Iterable[Observed]:  # noqa: ARG002 - for those that override it
         """Return what is to be said of committed `entries` beside the counts."""
         return ()

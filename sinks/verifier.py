@@ -2,8 +2,8 @@
 
 1. Take one command from `stage.commands`; those for other databases and other stages are passed over.
 2. Wait until no table that is counted is being filled again (`sinks/replaying.py`).
-3. Recount. Sessions that differ are looked at again until they agree, or until nothing has changed for
-   `verifier.settle_seconds`: events of other sources may be on their way.
+3. Recount. What differs is looked at again until it agrees, or until nothing has changed for
+   `verifier.settle_seconds`: events of other sources, and dead letters, may be on their way.
 4. Send the report and wait for Kafka to have it.
 5. Commit the command's offset. A crash before it repeats the work, which changes nothing.
 """
@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 
 from sinks.announcing import Announcer
 from sinks.loop import Place
-from sinks.recount import COUNTED, Recount, look_again, recount
+from sinks.recount import COUNTED, Events, Recount, Refused, Session, look_again, look_at_refused, recount
 from sinks.refills import read_refills
 from tallystick.contracts import stages
 from tallystick.contracts.stages import Command, Reported
@@ -98,10 +98,9 @@ class Verifier:
                 waits = True
                 sleep(_LOOK_SECONDS)
             changed = time.monotonic()
-            while result.differing and time.monotonic() - changed < self._settings.verifier.settle_seconds:
+            while not result.is_settled and time.monotonic() - changed < self._settings.verifier.settle_seconds:
                 sleep(_LOOK_SECONDS)
-                before = dict(result.differing)
-                if result.take(ask(functools.partial(look_again, sessions=before))):
+                if result.take(*ask(functools.partial(self._again, source=source, sessions=list(result.differing)))):
                     changed = time.monotonic()
         return result
 
@@ -110,6 +109,12 @@ class Verifier:
         if COUNTED & read_refills(connection).keys():
             return None
         return recount(connection, source, cluster=self._place.cluster)
+
+    def _again(
+        self, connection: sa.Connection, source: str, sessions: list[Session]
+    ) -> tuple[dict[Session, Events], Refused]:
+        refused = look_at_refused(connection, source, cluster=self._place.cluster)
+        return look_again(connection, sessions), refused
 
     def _ask(
         self, question: Callable[[sa.Connection], T], *, stop: Callable[[], bool], sleep: Callable[[float], None]

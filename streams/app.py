@@ -15,6 +15,7 @@ from mode import ServiceT
 from mode.supervisors import CrashingSupervisor
 
 from streams.checkpointing import Aggregate, CheckpointedTable, Checkpointer
+from streams.credentials import credentials
 from streams.liveness import STALL_SECONDS, GroupLag, StallWatch
 from streams.sessions.agent import SessionsAggregate
 from streams.stages.agent import SILENCE_CHECK_SECONDS, SilenceWatch, StagesAggregate
@@ -46,7 +47,8 @@ class _App(faust.App):
 def make_app(settings: Settings) -> faust.App:
     """Return the application with all agents. Opens the state database.
 
-    Raises ServiceError where Kafka doesn't answer or no state database can be opened.
+    Raises ServiceError where Kafka doesn't answer or no state database can be opened, ConfigurationError where
+    `kafka.client` asks for what Faust's client can't do.
     """
     cluster = cluster_id(settings)
     database = open_slot(
@@ -56,6 +58,7 @@ def make_app(settings: Settings) -> faust.App:
     app = _App(
         settings.kafka.group(GROUP),
         broker=f"kafka://{(settings.kafka.bootstrap_servers or '').replace(',', ';kafka://')}",
+        broker_credentials=credentials(settings.kafka.client),
         store="memory://",
         datadir=str(settings.home / "state" / "faust"),
         processing_guarantee="at_least_once",

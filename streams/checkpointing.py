@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import faust
 import msgspec
 from faust.streams import Stream
-from faust.types import TP, Message
+from faust.types import Message
 from faust.types.stores import StoreT
 from rocksdict import Rdict
 
@@ -135,8 +135,7 @@ class Checkpointer:
         self._app, self._table, self._aggregate = app, table, aggregate
         self._publisher, self._settings = publisher, settings
         self._pending: list[Message] = []
-        self._some, self._full = asyncio.Event(), asyncio.Event()
-        self._held_back: set[TP] = set()
+        self._some, self._full, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._unstored: dict[Place, bytes] = {}
 
     async def run(self, stream: Stream[bytes]) -> None:
@@ -147,25 +146,21 @@ class Checkpointer:
         worker = asyncio.create_task(self._work())
         try:
             async for event in stream.noack().events():
-                self.take(event.message)
+                await self.take(event.message)
         finally:
             worker.cancel()
 
-    def take(self, message: Message) -> None:
-        """Take a record. Where they come faster than they are worked through, its partition is fetched no further."""
+    async def take(self, message: Message) -> None:
+        """Take a record, once there is room for it."""
+        most = self._settings.agents.checkpoint_records
+        while len(self._pending) >= 2 * most:
+            self._room.clear()
+            await self._room.wait()
+        self._app.consumer.track_message(message)
         self._pending.append(message)
         self._some.set()
-        most = self._settings.agents.checkpoint_records
         if len(self._pending) >= most:
             self._full.set()
-            if len(self._pending) >= 2 * most and message.tp not in self._held_back:
-                self._app.consumer.on_buffer_full(message.tp)
-                self._held_back.add(message.tp)
-
-    def _fetch_again(self) -> None:
-        for tp in self._held_back & self._app.consumer.assignment():
-            self._app.consumer.on_buffer_drop(tp)
-        self._held_back.clear()
 
     async def _work(self) -> None:
         sealing: asyncio.Task[None] | None = None
@@ -189,9 +184,9 @@ class Checkpointer:
                 await asyncio.wait_for(self._full.wait(), bounds.checkpoint_seconds)
         taken = self._pending[: bounds.checkpoint_records]
         del self._pending[: bounds.checkpoint_records]
+        self._room.set()
         if len(self._pending) < bounds.checkpoint_records:
             self._full.clear()
-            self._fetch_again()
         if not self._pending:
             self._some.clear()
         # What came before a rebalance belongs to whoever holds the partition now, and will be delivered again.

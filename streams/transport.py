@@ -8,7 +8,7 @@ A delivery goes from Faust's conductor into the queue of a channel, and from the
 through in checkpoints needs none of them: the conductor gives its records straight to a `Taker`.
 """
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from faust.transport import conductor
@@ -17,8 +17,9 @@ from faust.types import Message
 from faust.types.transports import ConsumerCallback
 from mode.services import WaitResults
 
-Taker = Callable[[Message], None]
-"""Takes a record of its topic, to acknowledge it later. It must not wait."""
+Taker = Callable[[Message], Awaitable[None]]
+"""Takes a record of its topic, to acknowledge it later. While it waits for room, nothing is delivered; a rebalance ends
+the wait, and the record will come again."""
 
 
 class Conductor(conductor.Conductor):
@@ -38,8 +39,7 @@ class Conductor(conductor.Conductor):
                 await deliver(message)
             else:
                 await flow.acquire()
-                self.app.consumer.track_message(message)
-                take(message)
+                await take(message)
 
         return on_message
 

@@ -37,7 +37,7 @@ class KafkaSettings(_Section):
     retention_ms: int = Field(default=-1, ge=-1)
     """How long topics that aren't compacted keep a record, in milliseconds; -1: for ever."""
     client: dict[str, str] = {}
-    """Further librdkafka properties, such as `security.protocol`, for every client but Faust's."""
+    """Further librdkafka properties, such as `security.protocol`. Faust's client takes those of TLS and SASL over."""
 
     def topic(self, topic: Topic) -> str:
         """Return the name of `topic` in this deployment."""
@@ -66,6 +66,12 @@ class ReaderSettings(_Section):
     """Seconds that a window is filled at most."""
     max_line_bytes: Annotated[int, Field(gt=0, le=12 * 1024 * 1024)] = 12 * 1024 * 1024
     """A longer line becomes a dead letter."""
+    max_dead_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Of the lines of a log, or the records of a topic that is re-keyed, the share that may be dead letters. A source
+    that goes beyond it is not read on, and has failed; 1 is no limit. What a crash of Cowrie leaves behind is little:
+    where most lines are no events, it is something else, or a format that this version can't read."""
+    max_dead_after: Count = 1_000
+    """From how many lines on that share is looked at: before, one odd line in a small file would weigh too much."""
     max_events_per_record: Count = 2_000
     """Events of one session in one Kafka record at most; 1 gives one JSON object a record."""
     heartbeat_seconds: Seconds = 10.0

@@ -29,7 +29,10 @@ _WRITTEN = "Written by `tools/reference_docs.py` from {origin}; a test keeps thi
 
 _TABLES = {
     "raw_events": "Every event, as it was read: one row for each distinct event.",
-    "dead_letter_events": "What could not be taken as an event. `resolved` is for people who look into it.",
+    "dead_letter_events": "What could not be taken as an event, one row for each piece of 8 MiB. `resolved` is set by"
+    " a retry, in the transaction of the event, or by hand: `tally dlq`.",
+    "dead_letter_retries": "Which dead letters have come again as events. Written in the transaction of the event,"
+    " which may come before its letter.",
     "session_summaries": "One row a session: the newest state of `cowrie.sessions`. The columns from `vt_flagged` to"
     " `enrichment_at` are for enrichment, and no sink writes them but `risk_score` ([rules](risk-score.md)).",
     "command_stats": "The distinct commands of each session.",

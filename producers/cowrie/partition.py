@@ -11,6 +11,7 @@ from confluent_kafka import Message
 
 from producers.checkpoints import Checkpoints
 from producers.claims import Attempt
+from producers.cowrie.limits import TooManyDeadLetters, require_events
 from producers.cowrie.lines import Piece, cut
 from producers.cowrie.objects import ObjectFrame
 from producers.cowrie.records import records_of
@@ -113,7 +114,10 @@ class PartitionStream:
         self._checkpoints.save(self._at)
 
     def take(self, messages: Sequence[Message]) -> None:
-        """Send on the next records, in their order. What was taken before is left out."""
+        """Send on the next records, in their order. What was taken before is left out.
+
+        Raises TooManyDeadLetters, once it is said in `stages`; nothing of `messages` is sent then.
+        """
         found = [
             (offset, message.value() or b"")
             for message in messages
@@ -184,6 +188,15 @@ class PartitionStream:
     def _reach(self) -> Reach:
         return Reach(position=self._at.position, end=max(self._at.position, self.end))
 
+    def _require_events(self, *, dead: int, lines: int, letters: Sequence[DeadLetter]) -> None:
+        try:
+            require_events(dead=dead, lines=lines, letters=letters, bounds=self._settings.reader)
+        except TooManyDeadLetters as error:
+            self._outlet.settle()
+            self._attempt.fail(f"{self.place.name}: {error}")
+            self._outlet.settle()
+            raise
+
     def _sort(self, found: Sequence[tuple[int, bytes]]) -> Window:
         most = self._settings.reader.max_line_bytes
         fitting = [(offset, value) for offset, value in found if len(value) <= most]
@@ -199,10 +212,12 @@ class PartitionStream:
             for letter in window.letters
         ]
         dead = sum(letter.last for letter in letters)
+        lines = self._at.lines + window.events + dead + window.blank
+        self._require_events(dead=self._at.dead + dead, lines=lines, letters=letters)
         self._at = msgspec.structs.replace(
             self._at,
             position=position,
-            lines=self._at.lines + window.events + dead + window.blank,
+            lines=lines,
             events=self._at.events + window.events,
             dead=self._at.dead + dead,
             blank=self._at.blank + window.blank,

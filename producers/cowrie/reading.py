@@ -22,6 +22,7 @@ from producers.cowrie.discovery import why_unreadable
 from producers.cowrie.formats import Format, make_framer
 from producers.cowrie.growth import Growth
 from producers.cowrie.identity import Identity
+from producers.cowrie.limits import TooManyDeadLetters, require_events
 from producers.cowrie.lines import Frame
 from producers.cowrie.progress import FileOutcome, Progress, State, Throttle
 from producers.cowrie.records import records_of
@@ -119,12 +120,14 @@ class Reading:
             return self._end("interrupted")
         try:
             finished = self._send_windows(growth)
+            if finished:
+                return self.conclude()
         except OSError as error:
             return self.fail(error)
-        if not finished:
-            self.settle()
-            return self.leave()
-        return self.conclude()
+        except TooManyDeadLetters as error:
+            return self.refuse(error)
+        self.settle()
+        return self.leave()
 
     @property
     def has_room(self) -> bool:
@@ -144,7 +147,10 @@ class Reading:
         return self._outlet.settle()
 
     def read_on(self) -> bool:
-        """Read a window, and send what it completes; False where there is nothing more, or no room. Raises OSError."""
+        """Read a window, and send what it completes; False where there is nothing more, or no room.
+
+        Raises OSError, and TooManyDeadLetters.
+        """
         return self._outlet.has_room and bool(data := self._fill()) and self._take(data)
 
     def advance(self) -> None:
@@ -166,8 +172,15 @@ class Reading:
         self._attempt.fail(f"{self._name}: {why_unreadable(error)}")
         return self._end("failed", why_unreadable(error))
 
+    def refuse(self, error: TooManyDeadLetters) -> FileOutcome:
+        """End with a failure: the file is no log. What was sent stays, and the next attempt goes on behind it."""
+        log.error("a log is not read on", path=self._name, reason=str(error))
+        self._outlet.settle()
+        self._attempt.fail(f"{self._name}: {error}")
+        return self._end("failed", str(error))
+
     def conclude(self) -> FileOutcome:
-        """Send the unfinished last line, where there is one, and claim the source."""
+        """Send the unfinished last line, where there is one, and claim the source. Raises TooManyDeadLetters."""
         damage = self._content.damage()
         self._send_last_line(TRUNCATED if damage else UNFINISHED)
         if not self._outlet.settle():
@@ -247,11 +260,15 @@ class Reading:
 
     def _send(self, window: Window, *, position: int, digest: str) -> None:
         dead = sum(letter.last and letter.position != self._counted_letter for letter in window.letters)
+        lines = self._at.lines + window.events + dead + window.blank
+        require_events(
+            dead=self._at.dead + dead, lines=lines, letters=window.letters, bounds=self._tools.settings.reader
+        )
         self._at = msgspec.structs.replace(
             self._at,
             position=position,
             digest=digest,
-            lines=self._at.lines + window.events + dead + window.blank,
+            lines=lines,
             events=self._at.events + window.events,
             dead=self._at.dead + dead,
             blank=self._at.blank + window.blank,

@@ -64,13 +64,16 @@ def sort_lines(frame: Frame, *, source: str, sensor: str, at: str, reason: str =
                 if line.strip():
                     given = frame.reasons.get(index) or reason
                     why, detail = given or error.reason, str(error) if given else error.detail
-                    letters += [_letter(source, piece, at, why, detail) for piece in cut(positions[index], line)]
+                    letters += [
+                        _letter(source, piece, at, why, detail=detail, sensor=sensor)
+                        for piece in cut(positions[index], line)
+                    ]
                 else:
                     blank += 1
             else:
                 groups[found.sensor, found.session].append(index)
     if frame.pieces:
-        letters += [_letter(source, piece, at, TOO_LONG) for piece in frame.pieces]
+        letters += [_letter(source, piece, at, TOO_LONG, sensor=sensor) for piece in frame.pieces]
         letters.sort(key=lambda letter: (letter.position, letter.piece))
     return Window(
         frame,
@@ -98,7 +101,7 @@ def runs(window: Window, *, max_events: int) -> Iterator[Run]:
         yield Run(key, positions[start:], events[start:])
 
 
-def _letter(source: str, piece: Piece, at: str, reason: str, detail: str = "") -> DeadLetter:
+def _letter(source: str, piece: Piece, at: str, reason: str, *, sensor: str, detail: str = "") -> DeadLetter:
     return DeadLetter(
         source=source,
         position=piece.position,
@@ -108,4 +111,5 @@ def _letter(source: str, piece: Piece, at: str, reason: str, detail: str = "") -
         piece=piece.number,
         last=piece.last,
         at=at,
+        sensor=sensor,
     )

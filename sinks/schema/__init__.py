@@ -2,7 +2,7 @@
 
 from sinks.schema.base import metadata
 from sinks.schema.bookkeeping import meta, sink_counters, sink_offsets
-from sinks.schema.events import dead_letter_events, raw_events
+from sinks.schema.events import dead_letter_events, dead_letter_retries, raw_events
 from sinks.schema.inventories import (
     client_versions,
     hassh_inventory,
@@ -24,6 +24,7 @@ __all__ = [
     "client_versions",
     "command_stats",
     "dead_letter_events",
+    "dead_letter_retries",
     "files",
     "hassh_inventory",
     "ip_inventory",

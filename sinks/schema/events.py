@@ -39,7 +39,32 @@ dead_letter_events = sa.Table(
     sa.Column("created_at", MOMENT, nullable=False, server_default=Now()),
     sa.Column("resolved", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("resolved_at", MOMENT),
+    sa.Column("digest", NUMBER, nullable=False, comment="xxh3-64 of the payload: a position may hold two in turn"),
+    sa.Column("last", sa.Boolean, nullable=False, comment="whether a letter ends here; the others lead up to it"),
+    sa.Column("record_key", sa.Text, nullable=False, server_default="", comment="the key of that record"),
+    sa.Column("resolved_by", sa.Text, comment="the retry that brought the event, or the user who resolved it"),
+    sa.Column("note", sa.Text, comment="what that user had to say"),
     sa.UniqueConstraint(
-        "source_id", "source_offset", "origin", "piece", "topic", "partition", name="uq_dead_letter_events"
+        "source_id", "source_offset", "origin", "piece", "topic", "partition", "digest", name="uq_dead_letter_events"
+    ),
+    # A hash index takes text of any length, which comes from whoever may write to the topics.
+    sa.Index("ix_dead_letter_events_record_key", "record_key", postgresql_using="hash"),
+)
+
+dead_letter_retries = sa.Table(
+    "dead_letter_retries",
+    metadata,
+    sa.Column("source_id", sa.Text, nullable=False),
+    sa.Column("source_offset", NUMBER, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("piece", sa.Integer, nullable=False, comment="number of the letter's last piece"),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("partition", sa.Integer, nullable=False),
+    sa.Column("digest", NUMBER, nullable=False, comment="of the letter's last piece"),
+    sa.Column("retry_id", sa.Text, nullable=False, comment="the source that brought the event"),
+    sa.Column("retry_offset", NUMBER, nullable=False, comment="its position there"),
+    sa.Column("persisted_at", MOMENT, nullable=False, server_default=Now()),
+    sa.PrimaryKeyConstraint(
+        "source_id", "source_offset", "origin", "piece", "topic", "partition", "digest", name="pk_dead_letter_retries"
     ),
 )

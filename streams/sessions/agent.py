@@ -95,5 +95,6 @@ def _letter(record: Record, *, source: str, position: int, reason: str, payload:
         topic=cowrie.EVENTS.name,
         partition=record.partition,
         offset=record.offset,
+        key=record.key.decode("utf-8", "backslashreplace"),
     )
     return Send(topics.DEAD_LETTERS, source.encode(), encode_letter(letter))

@@ -155,5 +155,6 @@ def _letter(record: Record, problem: str) -> Send:
         topic=topics.STAGES.name,
         partition=record.partition,
         offset=record.offset,
+        key=record.key.decode("utf-8", "backslashreplace"),
     )
     return Send(topics.DEAD_LETTERS, record.key, encode_letter(letter))

@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "run",
     "topics": "topics",
     "db": "db",
+    "dlq": "dlq",
     "generate": "generate",
 }
 """Each command and the module of this package that registers it."""

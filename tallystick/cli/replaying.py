@@ -134,7 +134,7 @@ def print_plan(tables: Sequence[Emptied]) -> None:
     for table in tables:
         if table.lost:
             typer.echo(
-                f"{table.lost:,} rows of {table.table} hold what no replay brings back: {', '.join(table.others)}"
+                f"{table.lost:,} rows of {table.table} hold what a replay may not bring back: {', '.join(table.others)}"
             )
 
 

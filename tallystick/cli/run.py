@@ -6,6 +6,7 @@ imports only what it needs, and therefore within its function.
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import orjson
@@ -34,7 +35,7 @@ def _roles() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Run one role in the foreground until it is told to stop.",
     )
-    for command in (reader, rekey, importer, agents, sinks, verifier):
+    for command in (reader, rekey, importer, retrier, agents, sinks, verifier):
         roles.command()(command)
     roles.command("all")(everything)
     return roles
@@ -141,6 +142,19 @@ def importer(
             _tell("outcome", outcome)
 
     raise typer.Exit(run_role("importer", work))
+
+
+def retrier(
+    plans: Annotated[list[Path], typer.Argument(help="What is to be sent, as `tally dlq retry` wrote it.")],
+) -> None:
+    """Send the content of dead letters once more. Prints progress and the outcome as JSON lines."""
+    from producers.cowrie.retrying import retry_plans
+
+    def work(stop: StopFlag) -> None:
+        for outcome in retry_plans(stack.resolve(load_settings()), plans, stop=stop, on_progress=_progress):
+            _tell("outcome", outcome)
+
+    raise typer.Exit(run_role("retrier", work))
 
 
 def rekey(

@@ -17,7 +17,7 @@ def safe(text: str) -> str:
 
 def console() -> Console:
     """Return a console on standard output: colors on a terminal, plain and wide in a pipe."""
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def print_json(value: object) -> None:

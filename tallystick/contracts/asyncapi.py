@@ -22,8 +22,14 @@ SLICE_HEADERS: dict[str, Schema] = {
         "description": "where there is more than one event: u32 little-endian each, position minus `low`",
     },
     "schema": {"type": "string", "description": "name and version of the events' format"},
+    "letter": {
+        "type": "string",
+        "description": "in a retry, the dead letter that the one event answers: a JSON array of source, position,"
+        " origin, topic, partition, and number and digest of its last piece",
+    },
 }
-"""The headers of a slice; the `required` ones are all but `positions`."""
+"""The headers of a slice; the `required` ones are all but `OPTIONAL_HEADERS`."""
+OPTIONAL_HEADERS = {"positions", "letter"}
 
 
 def asyncapi(
@@ -100,7 +106,7 @@ def _message(topic: Topic, values: Mapping[str, Any]) -> Schema:
         "headers": {
             "type": "object",
             "properties": SLICE_HEADERS,
-            "required": [name for name in SLICE_HEADERS if name != "positions"],
+            "required": [name for name in SLICE_HEADERS if name not in OPTIONAL_HEADERS],
         },
         "payload": {"type": "string", "description": f"{topic.value}, one a line"},
     }

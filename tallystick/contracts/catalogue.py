@@ -11,7 +11,8 @@ from tallystick.contracts.topics import SPINE, Topic
 
 TOPICS: tuple[Topic, ...] = (*SPINE, *cowrie.TOPICS)
 PIPELINES: dict[str, Pipeline] = {
-    pipeline.kind: pipeline for pipeline in (cowrie.PIPELINE, cowrie.IMPORT_PIPELINE, cowrie.KAFKA_PIPELINE)
+    pipeline.kind: pipeline
+    for pipeline in (cowrie.PIPELINE, cowrie.IMPORT_PIPELINE, cowrie.KAFKA_PIPELINE, cowrie.RETRY_PIPELINE)
 }
 VALUES: dict[str, Any] = {
     "Checkpoint": Checkpoint,

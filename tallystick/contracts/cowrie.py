@@ -23,6 +23,8 @@ IMPORT_KIND = "cowrie.import"
 """A table of a database that another program has filled from logs."""
 KAFKA_KIND = "cowrie.kafka"
 """A partition of a topic that Cowrie's own Kafka output writes to: an endless source, unless it is read to an end."""
+RETRY_KIND = "cowrie.retry"
+"""Dead letters whose content goes into the log once more."""
 SCHEMA = b"cowrie/1"
 
 EVENTS = Topic(
@@ -67,6 +69,7 @@ def _pipeline(kind: str, *, first: str, endless: bool = False) -> Pipeline:
 PIPELINE = _pipeline(KIND, first="read")
 IMPORT_PIPELINE = _pipeline(IMPORT_KIND, first="read")
 KAFKA_PIPELINE = _pipeline(KAFKA_KIND, first="followed", endless=True)
+RETRY_PIPELINE = _pipeline(RETRY_KIND, first="read")
 
 MAX_SESSION_CHARS = 64
 MAX_NAME_CHARS = 255

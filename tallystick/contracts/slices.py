@@ -9,6 +9,7 @@ Value: the events as they were read, one a line (so an event never holds a line 
 | `low`       | decimal; every event of this source below this position was sent before this record                |
 | `positions` | only where there is more than one event: u32 little-endian each, position minus `low`              |
 | `schema`    | name and version of the events' format, such as `cowrie/1`                                         |
+| `letter`    | only in a retry (`contracts/retries.py`): the dead letter that the one event answers               |
 
 `low` is what lets an observer count each event of a source once, however often it is sent, although slices of one
 read window overlap in position: below `low` nothing new can come.

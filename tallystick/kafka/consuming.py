@@ -1,6 +1,5 @@
 """Consumers: the one factory, and reading a compacted topic whole."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +10,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from tallystick.contracts.topics import MAX_RECORD_BYTES
 from tallystick.errors import ServiceError
+from tallystick.kafka.client_log import librdkafka
 from tallystick.kafka.config import client_config
 from tallystick.logs import get_logger
 from tallystick.retry import retry
 from tallystick.settings import Settings
 
 log = get_logger(__name__)
-_quiet = logging.getLogger("tallystick.kafka.librdkafka")
 
 
 def make_consumer(settings: Settings, *, client_id: str, group: str, member: str | None = None) -> Consumer:
@@ -44,7 +43,7 @@ def make_consumer(settings: Settings, *, client_id: str, group: str, member: str
             "max.poll.interval.ms": 600_000,
             "error_cb": _raise_if_fatal,
         },
-        logger=_quiet,
+        logger=librdkafka,
     )
 
 

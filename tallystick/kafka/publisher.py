@@ -1,6 +1,5 @@
 """The one producer: idempotent, acknowledged by all replicas, waiting instead of dropping."""
 
-import logging
 from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -8,13 +7,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from tallystick.contracts.slices import Headers
 from tallystick.contracts.topics import MAX_RECORD_BYTES
 from tallystick.errors import ServiceError
+from tallystick.kafka.client_log import librdkafka
 from tallystick.kafka.config import PARTITIONER, client_config
 from tallystick.settings import Settings
 
 Delivered = Callable[[int, int], None]
 """Called with partition and offset once Kafka has acknowledged a record."""
-
-_quiet = logging.getLogger("tallystick.kafka.librdkafka")
 
 
 class Publisher:
@@ -42,7 +40,7 @@ class Publisher:
                 "queue.buffering.max.messages": 100_000,
                 "queue.buffering.max.kbytes": 64 * 1024,
             },
-            logger=_quiet,
+            logger=librdkafka,
         )
 
     def send(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgspec
+import pytest
 
 from producers.cowrie.generator import Plan, lines
 from tallystick.contracts import cowrie, slices, stages, topics
@@ -103,6 +104,20 @@ def test_a_worker_that_is_killed_again_and_again_counts_every_event_once(kafka_s
         key = cowrie.session_key(envelope.sensor, envelope.session)
         expected[key] = expected.get(key, 0) + 1
     assert {key: state.event_count for key, state in states.items()} == expected
+
+
+def test_workers_that_come_and_go_with_many_records_waiting_count_every_event_once(
+    kafka_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLY_AGENTS__CHECKPOINT_RECORDS", "20")
+    events = [line.rstrip(b"\n") for line in lines(Plan(events=20_000, seed=7))]
+    send(kafka_settings, events, source="s")
+    with agents(kafka_settings):
+        eventually(lambda: counted(kafka_settings), until=lambda count: count > 0)
+        with agents(kafka_settings):
+            eventually(lambda: counted(kafka_settings), until=lambda count: count > 10_000)
+        eventually(lambda: observed_ends(kafka_settings, "s"), seconds=120)
+    assert counted(kafka_settings) == len(events)
 
 
 def test_the_changelog_alone_brings_the_states_back(kafka_settings: Settings) -> None:

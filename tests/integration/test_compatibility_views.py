@@ -71,12 +71,14 @@ def filled(engine: sa.Engine) -> sa.Engine:
         "topic": "",
         "partition": -1,
         "reason": "not JSON",
+        "metadata_json": {"offset": -1},
+        "created_at": AT[5],
     }
     put(
         engine,
         schema.dead_letter_events,
-        {**letter, "piece": 0, "payload": b"half \xff\x00a", "metadata_json": {"last": False}, "created_at": AT[5]},
-        {**letter, "piece": 1, "payload": b"rest", "metadata_json": {"last": True}, "created_at": AT[5]},
+        {**letter, "piece": 0, "last": False, "digest": 1, "payload": b"half \xff\x00a"},
+        {**letter, "piece": 1, "last": True, "digest": 2, "payload": b"rest"},
     )
     return engine
 
@@ -167,7 +169,7 @@ def test_a_letter_is_one_row_however_many_pieces_it_has(filled: sa.Engine) -> No
         "source_offset": 3,
         "reason": "not JSON",
         "payload": content,
-        "metadata_json": {"last": False},
+        "metadata_json": {"offset": -1},
         "created_at": AT[5],
         "resolved": False,
         "resolved_at": None,

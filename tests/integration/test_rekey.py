@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from producers.checkpoints import read_checkpoints
+from producers.cowrie.limits import TooManyDeadLetters
 from producers.cowrie.plan import Begin, Plan, Until
 from producers.cowrie.rekey import rekey
 from tallystick.contracts import dead_letters, slices, stages
@@ -235,3 +236,21 @@ def test_what_can_not_be_rekeyed_is_refused(kafka_settings: Settings) -> None:
         rekey(kafka_settings, Plan(topic=kafka_settings.kafka.topic(EVENTS)), lambda: False)
     with pytest.raises(UsageError, match="sensor"):
         rekey(kafka_settings, Plan(topic="cowrie", sensor="a\nb"), lambda: False)
+
+
+def test_a_topic_of_which_most_is_no_events_fails_loudly(kafka_settings: Settings, cowrie: Foreign) -> None:
+    reader = kafka_settings.reader.model_copy(update={"max_dead_after": 50})
+    settings = kafka_settings.model_copy(update={"reader": reader})
+    cowrie.write(map(event, range(40)), partition=0)
+    to_end(settings, cowrie)
+    cowrie.write([b"junk %d" % number for number in range(100)], partition=0)
+    with pytest.raises(TooManyDeadLetters, match="100 of 140 lines are no events"):
+        to_end(settings, cowrie)
+    held = Held(settings)
+    [failed] = [said for said in held.said if isinstance(said, Failed)]
+    assert failed.name == f"{cowrie.name}/0"
+    assert "set reader.max_dead_share higher" in failed.reason
+    assert held.letters == [], "the dead letters are not filled with it"
+    raised = settings.model_copy(update={"reader": reader.model_copy(update={"max_dead_share": 1.0})})
+    to_end(raised, cowrie)
+    assert len(Held(raised).letters) == 100

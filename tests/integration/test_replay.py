@@ -57,7 +57,7 @@ def loaded(place: Settings, tmp_path: Path) -> Settings:
 
 def test_every_sink_comes_back_as_it_was(loaded: Settings) -> None:
     before = dump(loaded)
-    assert [name for name, rows in before.items() if not rows] == [], "every table is filled"
+    assert [name for name, rows in before.items() if not rows] == ["dead_letter_retries"], "all others are filled"
     for sinks in ([Inventories.name], list(OWNED)):
         done = tally(loaded, "db", "replay", *sinks, "--yes")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -75,7 +75,7 @@ def test_nothing_is_deleted_unless_it_is_meant(loaded: Settings) -> None:
     shown = tally(loaded, "db", "replay", "inventories", "dead_letters")
     assert shown.returncode == 2
     assert "nothing was changed; give --yes" in shown.stderr
-    assert f"{passwords:,} rows of password_tracking hold what no replay brings back: breached," in shown.stdout
+    assert f"{passwords:,} rows of password_tracking hold what a replay may not bring back: breached," in shown.stdout
     assert "rows of ip_inventory" not in shown.stdout
     unknown = tally(loaded, "db", "replay", "raw_event", "--yes")
     assert (unknown.returncode, unknown.stdout) == (2, "")

@@ -6,10 +6,13 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
+from sinks import letters as stored
 from sinks import migrate
+from sinks.letters import Choice, Standing
 from sinks.projection import bind_to_log, projection_id
 from sinks.schema import metadata
-from tallystick.database.engine import make_engine
+from tallystick.contracts.dead_letters import payload_digest
+from tallystick.database.engine import make_engine, snapshot
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
 from tests.sinks import query
@@ -85,4 +88,47 @@ def test_a_database_that_belongs_to_another_log_is_refused(settings: Settings) -
     other = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"topic_prefix": "other."})})
     with pytest.raises(ConfigurationError, match="is filled from Kafka cluster and topic prefix"):
         bind_to_log(engine, other)
+    engine.dispose()
+
+
+OLD_LETTERS = """
+INSERT INTO dead_letter_events (source_id, source_offset, origin, piece, topic, "partition", reason, payload,
+  metadata_json, created_at, resolved, resolved_at) VALUES
+  ('a', 0, 'read', 0, '', -1, 'line is too long', :first,
+   '{"detail": "", "last": false, "offset": -1}', :at, false, NULL),
+  ('a', 0, 'read', 1, '', -1, 'line is too long', :second,
+   '{"detail": "", "last": true, "offset": -1}', :at, true, :at),
+  ('a', 7, 'raw_events', 0, 'cowrie.events', 2, 'the database refuses it', :third,
+   '{"detail": "why", "last": true, "offset": 5}', :at, false, NULL)
+"""
+
+
+def test_letters_of_an_older_version_are_told_apart_and_stay_what_they_were(place: Settings) -> None:
+    engine = make_engine(place)
+    migrate.upgrade(engine, place)
+    payloads = {"first": b"a\x00\xff", "second": b"", "third": b"{}"}
+    with engine.begin() as connection:
+        command.downgrade(migrate.alembic_config(connection), "0005")
+        connection.execute(sa.text(OLD_LETTERS), {**payloads, "at": "2026-11-23T03:00:00.000000Z"})
+        for number in range(60):  # more than one page of them
+            connection.execute(
+                sa.text(OLD_LETTERS.replace("'a'", f"'more {number}'")), {**payloads, "at": "2026-11-23T03:00:00Z"}
+            )
+    migrate.upgrade(engine, place)
+    assert migrate.check(engine) == []
+    found = query(
+        engine,
+        "SELECT payload, digest, last, resolved, reason FROM dead_letter_events WHERE source_id = 'a' ORDER BY id",
+    )
+    digests = [payload_digest(payload) for payload in payloads.values()]
+    assert [(bytes(payload), digest, bool(last), bool(done)) for payload, digest, last, done, _ in found] == [
+        (b"a\x00\xff", digests[0], False, False),
+        (b"", digests[1], True, True),
+        (b"{}", digests[2], True, False),
+    ]
+    assert query(engine, "SELECT count(*), count(digest) FROM dead_letter_events") == [(183, 183)]
+    with snapshot(engine) as connection:
+        refused, *_, joined = stored.find(connection, Choice(standing=Standing.ANY))
+        assert (refused.detail, refused.offset, refused.topic) == ("why", 5, "cowrie.events")
+        assert stored.content(connection, joined) == b"a\x00\xff"
     engine.dispose()

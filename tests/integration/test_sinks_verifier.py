@@ -10,12 +10,22 @@ from sinks.projection import projection_id
 from sinks.replaying import empty
 from tallystick.contracts import cowrie, dead_letters, stages
 from tallystick.contracts.cowrie import SessionState
-from tallystick.contracts.dead_letters import DeadLetter
+from tallystick.contracts.dead_letters import REFUSED, DeadLetter
 from tallystick.contracts.stages import Command, Reported
 from tallystick.contracts.topics import DEAD_LETTERS, STAGE_COMMANDS
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings, VerifierSettings
-from tests.sinks import SOURCE, events, running, send_slice, stage_events, verifying, wait_for_rows, wait_until_observed
+from tests.sinks import (
+    SOURCE,
+    events,
+    ready,
+    running,
+    send_slice,
+    stage_events,
+    verifying,
+    wait_for_rows,
+    wait_until_observed,
+)
 from tests.support import eventually
 
 OTHER = "00000000000000bb"
@@ -78,7 +88,13 @@ def test_a_source_that_is_whole_is_found_as_it_was_reported(
     (report,) = found
     assert (report.source, report.stage, report.attempt) == (SOURCE, "verified", 3)
     assert report.projection == projection_id(engine)
-    assert report.expected == {"session events": 30, "rows": 32, "dead letters": 1, "sessions that differ": 0}
+    assert report.expected == {
+        "session events": 30,
+        "rows": 32,
+        "dead letters": 1,
+        "refused events": 0,
+        "sessions that differ": 0,
+    }
     assert report.found == report.expected
 
 
@@ -89,8 +105,20 @@ def test_a_session_that_counts_other_events_than_it_has_rows_is_named(
     with report_of(impatient(place, 0.1)) as found:
         command(place, publisher, engine)
     (report,) = found
-    assert report.expected == {"session events": 31, "rows": 32, "dead letters": 1, "sessions that differ": 0}
-    assert report.found == {"session events": 30, "rows": 32, "dead letters": 1, "sessions that differ": 1}
+    assert report.expected == {
+        "session events": 31,
+        "rows": 32,
+        "dead letters": 1,
+        "refused events": 0,
+        "sessions that differ": 0,
+    }
+    assert report.found == {
+        "session events": 30,
+        "rows": 32,
+        "dead letters": 1,
+        "refused events": 0,
+        "sessions that differ": 1,
+    }
     assert report.detail == "session 's0' of 'sensor': 11 events counted, 10 rows"
 
 
@@ -106,8 +134,20 @@ def test_rows_that_went_missing_and_sessions_without_a_summary_are_found(
     with report_of(impatient(place, 0.1)) as found:
         command(place, publisher, engine)
     (report,) = found
-    assert report.expected == {"session events": 20, "rows": 32, "dead letters": 1, "sessions that differ": 0}
-    assert report.found == {"session events": 27, "rows": 29, "dead letters": 0, "sessions that differ": 2}
+    assert report.expected == {
+        "session events": 20,
+        "rows": 32,
+        "dead letters": 1,
+        "refused events": 0,
+        "sessions that differ": 0,
+    }
+    assert report.found == {
+        "session events": 27,
+        "rows": 29,
+        "dead letters": 0,
+        "refused events": 0,
+        "sessions that differ": 2,
+    }
 
 
 def test_a_session_whose_other_events_are_on_their_way_is_waited_for(
@@ -121,7 +161,13 @@ def test_a_session_whose_other_events_are_on_their_way_is_waited_for(
         with running(place, "raw_events"):
             wait_until_observed(place, "raw_events", (5, 0, 0), OTHER)
     (report,) = found
-    assert report.expected == {"session events": 35, "rows": 32, "dead letters": 1, "sessions that differ": 0}
+    assert report.expected == {
+        "session events": 35,
+        "rows": 32,
+        "dead letters": 1,
+        "refused events": 0,
+        "sessions that differ": 0,
+    }
     assert report.found == report.expected
 
 
@@ -151,3 +197,92 @@ def test_the_recount_waits_while_a_table_that_it_counts_is_filled_again(
     (report,) = found
     assert report.found == report.expected
     assert report.found["rows"] == 32
+
+
+POISON = b'{"eventid":"e","timestamp":"2026-01-01T00:00:00Z","x":1e999999}'
+
+
+def send_state(place: Settings, publisher: Publisher, *, counted: int) -> None:
+    """Say that the session s0 of one source counts so many events."""
+    state = SessionState("sensor", "s0", event_count=counted, revision=counted, sources={SOURCE: 1})
+    topic, key = place.kafka.topic(cowrie.SESSIONS), cowrie.session_key("sensor", "s0")
+    publisher.send(topic, key=key, value=cowrie.encode_state(state))
+
+
+def test_an_event_that_the_database_refuses_is_a_dead_letter_and_no_difference(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    refused = engine.dialect.name == "postgresql"
+    send_slice(publisher, place, [*events(3), (900, POISON)], session="s0")
+    send_state(place, publisher, counted=4)
+    publisher.flush()
+    with running(place, "raw_events", "session_summaries", "dead_letters"):
+        wait_until_observed(place, "raw_events", (3, 0, 1) if refused else (4, 0, 0))
+        with report_of(place) as found:
+            command(place, publisher, engine)
+    (report,) = found
+    assert report.found == report.expected
+    assert (report.found["session events"], report.found["rows"]) == (4, 3 if refused else 4)
+    assert report.found["refused events"] == (1 if refused else 0)
+    assert report.detail == ("1 event is a dead letter: the database refuses it" if refused else "")
+
+
+def test_a_letter_of_another_database_that_refuses_more_is_no_difference(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    load(place, publisher)
+    more = {"origin": "raw_events", "topic": cowrie.EVENTS.name, "partition": 0, "key": '["sensor","s0"]'}
+    letter = DeadLetter(SOURCE, 0, REFUSED, events(1)[0][1], **more)  # type: ignore[arg-type]
+    publisher.send(place.kafka.topic(DEAD_LETTERS), key=SOURCE.encode(), value=dead_letters.encode(letter))
+    publisher.flush()
+    with running(place, "dead_letters"):
+        wait_for_rows(engine, "SELECT count(*) FROM dead_letter_events", (2,))
+    with report_of(impatient(place, 0.1)) as found:
+        command(place, publisher, engine)
+    (report,) = found
+    assert report.found == report.expected
+    assert report.detail == ""
+
+
+def test_a_refused_event_that_two_sources_hold_is_one_of_its_session(
+    settings: Settings, publisher_to_postgresql: Publisher
+) -> None:
+    publisher = publisher_to_postgresql
+    engine = ready(settings)
+    for source in (SOURCE, OTHER):
+        send_slice(publisher, settings, [*events(3), (900, POISON)], session="s0", source=source)
+    send_state(settings, publisher, counted=4)
+    publisher.flush()
+    with running(settings, "raw_events", "session_summaries", "dead_letters"):
+        wait_until_observed(settings, "raw_events", (0, 3, 1), OTHER)
+        with report_of(settings) as found:
+            command(settings, publisher, engine)
+    (report,) = found
+    assert report.found == report.expected
+    engine.dispose()
+
+
+def test_a_refused_event_whose_letter_is_gone_is_a_difference(
+    settings: Settings, publisher_to_postgresql: Publisher
+) -> None:
+    publisher = publisher_to_postgresql
+    engine = ready(settings)
+    send_slice(publisher, settings, [*events(3), (900, POISON)], session="s0")
+    send_state(settings, publisher, counted=4)
+    publisher.flush()
+    with running(settings, "raw_events", "session_summaries"):
+        wait_until_observed(settings, "raw_events", (3, 0, 1))
+        with report_of(impatient(settings, 0.1)) as found:
+            command(settings, publisher, engine)
+    (report,) = found
+    assert (report.expected["refused events"], report.found["refused events"]) == (1, 0)
+    assert (report.expected["session events"], report.found["session events"]) == (4, 3)
+    assert "session 's0' of 'sensor': 4 events counted, 3 rows" in report.detail
+    engine.dispose()
+
+
+@pytest.fixture
+def publisher_to_postgresql(settings: Settings) -> Iterator[Publisher]:
+    made = Publisher(settings, client_id="test")
+    yield made
+    made.flush()

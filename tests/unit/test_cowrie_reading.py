@@ -590,7 +590,7 @@ def test_a_decompression_bomb_needs_no_memory(
 ) -> None:
     monkeypatch.setattr("producers.cowrie.lines.PIECE_BYTES", 64 * 1024)
     monkeypatch.setattr("producers.cowrie.lines.MAX_LINES", 1_000)
-    world = World(window_bytes=64 * 1024, max_line_bytes=128 * 1024)
+    world = World(window_bytes=64 * 1024, max_line_bytes=128 * 1024, max_dead_share=1.0)
     world.publisher.forget = True
     log = old(tmp_path / "bomb.gz", gzip.compress(unit * (size // len(unit)), 1))
     tracemalloc.start()

@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from tallystick.cli import topics
-from tallystick.contracts import slices
-from tallystick.contracts.asyncapi import SLICE_HEADERS, asyncapi
+from tallystick.contracts import retries, slices
+from tallystick.contracts.asyncapi import OPTIONAL_HEADERS, SLICE_HEADERS, asyncapi
 from tallystick.contracts.catalogue import TOPICS, VALUES
 from tallystick.contracts.reference import markdown
 from tallystick.kafka.topics import Deviation
@@ -123,7 +123,9 @@ def test_scale_and_retention_are_those_asked_for() -> None:
 
 def test_the_headers_of_a_slice_are_those_that_are_written() -> None:
     _value, headers = slices.encode(b"source", b"cowrie/1", 0, [0, 10], [b"{}", b"{}"])
-    assert set(SLICE_HEADERS) == {name for name, _ in headers}
+    assert set(SLICE_HEADERS) == {name for name, _ in headers} | {retries.HEADER}
+    _value, headers = slices.encode(b"source", b"cowrie/1", 0, [0], [b"{}"])
+    assert set(SLICE_HEADERS) - OPTIONAL_HEADERS == {name for name, _ in headers}
 
 
 def test_list_shows_the_catalogue_under_the_names_of_this_deployment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from producers.cowrie.following.recognition import enrol, open_new
 from producers.cowrie.following.steps import FileId, Stamp, Standing, Step, in_order, next_step, whereabouts
 from producers.cowrie.following.tail import Tail
 from producers.cowrie.following.views import View, look, stamp
+from producers.cowrie.limits import TooManyDeadLetters
 from producers.cowrie.progress import FileOutcome
 from producers.cowrie.reading import Tools
 from tallystick.contracts import timestamps
@@ -75,6 +76,7 @@ class Follower:
         self._queue: list[str] | None = None  # the order of what waits, until something is added
         self._settled: dict[FileId, tuple[Stamp, bool]] = {}
         self._copies: dict[str, set[str]] = {}
+        self._refused: dict[FileId, int] = {}
         self._claimed: set[FileId] = set()
         self._complaints = Complaints()
         self._eras = eras(tools.checkpoints.known.values())
@@ -182,6 +184,8 @@ class Follower:
 
     def _is_settled(self, path: str, now: Stamp) -> bool:
         """Whether it is known that there is nothing to be read of a file, as long as it stays as it is."""
+        if self._refused.get(now.file, now.size + 1) <= now.size:
+            return True
         return self._settled.get(now.file) == (now, is_archive(path))
 
     def _read(self) -> bool:
@@ -196,9 +200,19 @@ class Follower:
             except OSError as error:
                 self._complaints.of_reading(tail.began_at, why_unreadable(error))
                 self._put_off(tail)
+            except TooManyDeadLetters as error:
+                self._refuse(tail, error)
+                continue
             if tail.lost and not was_lost:  # something else was found in its file
                 self._note_new(tail.path, tail.stamp)
         return more
+
+    def _refuse(self, tail: Tail, error: TooManyDeadLetters) -> None:
+        """Let a file be that is no log, unless it is written anew."""
+        del self._tails[tail.source]
+        if (file := tail.file) is not None:
+            self._refused[file] = tail.stamp.size
+        self._on_outcome(tail.refuse(error))
 
     def _put_off(self, tail: Tail) -> None:
         """Wait with a file that can't be read: a live one until it can be read on, an archive is begun anew."""
@@ -252,6 +266,7 @@ class Follower:
             return None
         tail = Tail(self._tools, path=path, stamp=now, opened=opened, clock=self._clock)
         self._tails[tail.source] = tail
+        self._refused.pop(now.file, None)
         log.info("following", path=as_text(path), source=tail.source, position=opened.found.position)
         tail.begin()
         return tail
@@ -267,8 +282,13 @@ class Follower:
             case Step.WAIT:
                 return False
             case Step.CONCLUDE:
+                try:
+                    outcome = tail.conclude()
+                except TooManyDeadLetters as error:
+                    self._refuse(tail, error)
+                    return True
                 del self._tails[tail.source]
-                self._on_outcome(tail.conclude())
+                self._on_outcome(outcome)
                 if (file := tail.file) is not None:
                     self._claimed.add(file)
                     self._settled[file] = tail.stamp, is_archive(tail.path)

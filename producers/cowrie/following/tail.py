@@ -11,6 +11,7 @@ from producers.cowrie.following.names import is_archive
 from producers.cowrie.following.recognition import Opened
 from producers.cowrie.following.steps import FileId, Stamp
 from producers.cowrie.following.views import folder_device, is_gone
+from producers.cowrie.limits import TooManyDeadLetters
 from producers.cowrie.progress import FileOutcome
 from producers.cowrie.reading import Reading, Tools
 from tallystick.contracts import timestamps
@@ -115,7 +116,10 @@ class Tail:
             self._changed_at = self._clock()
 
     def read_on(self) -> bool:
-        """Read a window, if there is one; False where there is nothing to read now, or no room."""
+        """Read a window, if there is one; False where there is nothing to read now, or no room.
+
+        Raises TooManyDeadLetters, after which it may only be refused.
+        """
         if isinstance(self._content, LiveContent) and not self._content.is_open:
             if self.lost:
                 self.dirty = False
@@ -148,8 +152,18 @@ class Tail:
         if isinstance(self._content, LiveContent) and not self.lost:
             self._content.close()
 
+    def refuse(self, error: TooManyDeadLetters) -> FileOutcome:
+        """End with a failure, since so much of it is no events, and close the file."""
+        try:
+            return self._reading.refuse(error)
+        finally:
+            self._close()
+
     def conclude(self) -> FileOutcome:
-        """Send the unfinished last line, where there is one, claim the source, and close the file."""
+        """Send the unfinished last line, where there is one, claim the source, and close the file.
+
+        Raises TooManyDeadLetters.
+        """
         try:
             return self._reading.conclude()
         finally:

@@ -7,7 +7,7 @@ from alembic import op
 from sinks.schema.base import JSON, MOMENT, NUMBER, Now
 
 revision = "0006"
-down_revision = "0005"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
