@@ -72,7 +72,7 @@ class RawEvents(Sink[Row]):
         rows, refused = [], []
         for position, line in zip(slice_.positions, slice_.events, strict=True):
             try:
-                envelope = cowrie.read_envelope(line, sensor)
+                envelope = cowrie.read_envelope(line, sensor, slice_.zone)
                 kind, score, points = self._kind(envelope.eventid)
                 payload, raw = (as_json(line), null) if faithful else self._faithful(line)
             except UnreadableLine as error:

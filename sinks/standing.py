@@ -117,8 +117,8 @@ def read_standings(connection: sa.Connection, ids: Collection[str] | None = None
                 reason=row["reason"] or "",
                 claimed=row["claimed"],
                 observed=row["observed"],
-                started_at=_time(row["started_at"]),
-                ended_at=_time(row["ended_at"]),
+                started_at=read_time(row["started_at"]),
+                ended_at=read_time(row["ended_at"]),
             )
         )
     return [
@@ -133,7 +133,7 @@ def read_standings(connection: sa.Connection, ids: Collection[str] | None = None
             bytes=row["bytes"],
             stages=stages.get(row["source_id"], []),
             live=_live(row),
-            heard_at=_time(row["heard_at"]),
+            heard_at=read_time(row["heard_at"]),
         )
         for row in connection.execute(query).mappings()
     ]
@@ -142,7 +142,7 @@ def read_standings(connection: sa.Connection, ids: Collection[str] | None = None
 def _live(row: RowMapping) -> LiveStanding | None:
     if row["live_position"] is None:
         return None
-    heard_at, since = _time(row["heard_at"]), _time(row["live_since"])
+    heard_at, since = read_time(row["heard_at"]), read_time(row["live_since"])
     return LiveStanding(
         position=row["live_position"],
         behind=max(row["live_end"] - row["live_position"], 0),
@@ -151,7 +151,8 @@ def _live(row: RowMapping) -> LiveStanding | None:
     )
 
 
-def _time(value: Any) -> str:
+def read_time(value: Any) -> str:
+    """Return a point in time, as either database gives it, in canonical form; empty where there is none."""
     if isinstance(value, datetime):
         return render(value)
     return value or ""

@@ -5,13 +5,27 @@ that `TALLY_CONFIG` names, else `tallystick.toml` in the working directory.
 """
 
 import os
+import re
+import tomllib
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from tallystick.contracts.timestamps import zone_named
 from tallystick.contracts.topics import Topic
 from tallystick.errors import ConfigurationError
 
@@ -129,6 +143,64 @@ class VerifierSettings(_Section):
     """In this time events of other sources may still arrive."""
 
 
+class StatusSettings(_Section):
+    """Files in which a load says how far it is, for dashboards (`tally load --status-dir`)."""
+
+    dir: Path | None = None
+    """The folder that they are written to. None: no status files."""
+    poll_seconds: Seconds = 10.0
+    """They are written at most this often, and once at the end."""
+
+
+ALL_SENSORS = "all"
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,254}|file:[^\x00-\x1f\x7f]{1,4096}")
+
+
+def _usable_name(name: str) -> str:
+    if not name.isprintable() or "," in name or name != name.strip():
+        raise ValueError("give printable characters, no comma, and no blank at either end")
+    if name == ALL_SENSORS:
+        raise ValueError("this word stands for every sensor; give another name")
+    return name
+
+
+def is_reference(value: object) -> bool:
+    """Return whether `value` says where a secret is, as `env:NAME` or `file:PATH`."""
+    return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
+
+
+def _only_reference(value: str) -> str:
+    if not is_reference(value):
+        raise ValueError("a secret does not belong here; write where it is: env:NAME or file:PATH")
+    return value
+
+
+def _known_zone(name: str) -> str:
+    zone_named(name)
+    return name
+
+
+SensorName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_usable_name)]
+Reference = Annotated[str, AfterValidator(_only_reference)]
+
+
+class SensorSettings(_Section):
+    """A honeypot, and where its logs lie. One table each."""
+
+    name: SensorName
+    """The sensor of events that name none; what `--sensor` takes. Not `all`, and no comma."""
+    paths: Annotated[tuple[Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")], ...], Field(min_length=1)]
+    """Log files, folders and patterns."""
+    format: Literal["auto", "lines", "pretty", "array"] = "auto"
+    """How the events stand in the files: one a line, as objects over several lines, or in one array."""
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """The IANA name of the zone that timestamps without one are in, such as `Europe/Berlin`."""
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = ()
+    """Words to group sensors by; `tally sensors list` shows them."""
+    secrets: dict[str, Reference] = {}
+    """Secrets that belong to the sensor, each as a reference, `env:NAME` or `file:PATH`; never the secret itself."""
+
+
 def default_home() -> Path:
     """Return the user's data folder; root's own is closed to the account that PostgreSQL runs as, so `/var/lib`."""
     return Path("/var/lib/tallystick") if os.geteuid() == 0 else platformdirs.user_data_path("tallystick")
@@ -160,6 +232,22 @@ class Settings(BaseSettings):
     agents: AgentSettings = AgentSettings()
     sinks: SinkSettings = SinkSettings()
     verifier: VerifierSettings = VerifierSettings()
+    status: StatusSettings = StatusSettings()
+    sensor: tuple[SensorSettings, ...] = ()
+    """The sensors, each a table `[[sensor]]`."""
+
+    @field_validator("sensor", mode="wrap")
+    @classmethod
+    def _names_differ(cls, tables: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        """Tell of names that are given twice together with all else that is wrong with sensors."""
+        try:
+            found, wrong = handler(tables), []
+        except ValidationError as error:
+            found, wrong = (), [_again(details) for details in error.errors()]
+        wrong += _repeated_names(tables)
+        if wrong:
+            raise ValidationError.from_exception_data("sensor", wrong, hide_input=True)
+        return found
 
     @classmethod
     def settings_customise_sources(
@@ -184,7 +272,54 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        wrong = "\n".join(f"  {_place(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False))
         raise ConfigurationError(f"settings are not right (environment TALLY_… or {config_path()}):\n{wrong}") from None
     except ValueError as error:
         raise ConfigurationError(f"{config_path()} can't be read as TOML: {error}") from error
+
+
+def sensor_from(table: dict[str, Any]) -> SensorSettings:
+    """Return the sensor of one table. Raises ConfigurationError with all that is wrong, and no value of it."""
+    try:
+        return SensorSettings.model_validate(table)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(wrong) from None
+
+
+def _again(details: Any) -> InitErrorDetails:
+    """Return an error that pydantic told of in the form in which it can be raised again, without the value."""
+    kind = PydanticCustomError("sensor", "{message}", {"message": details["msg"]})
+    return InitErrorDetails(type=kind, loc=details["loc"], input=None)
+
+
+def _repeated_names(tables: Any) -> list[InitErrorDetails]:
+    names = [_name(table) for table in tables] if isinstance(tables, list | tuple) else []
+    twice = {name for name, times in Counter(names).items() if name and times > 1}
+    kind = PydanticCustomError("sensor", "two sensors have this name; give each a name of its own")
+    last = {name: index for index, name in enumerate(names)}
+    return [InitErrorDetails(type=kind, loc=(last[name], "name"), input=None) for name in last if name in twice]
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Return where a setting stands; of a sensor's, with the sensor's name where the file tells it."""
+    place = ".".join(map(str, location))
+    match location:
+        case ("sensor", int(index), *_) if name := _sensor_names().get(index):
+            return f"{place} (sensor {name!r})"
+    return place
+
+
+def _sensor_names() -> dict[int, str]:
+    try:
+        tables = tomllib.loads(config_path().read_text()).get("sensor", [])
+    except (OSError, ValueError):
+        return {}
+    return {index: name for index, table in enumerate(tables) if (name := _name(table))}
+
+
+def _name(table: Any) -> str:
+    name = table.get("name") if isinstance(table, dict) else getattr(table, "name", None)
+    return name if isinstance(name, str) else ""

@@ -1,9 +1,10 @@
 """A follower in a world without Kafka: real files, a clock that is turned by hand, and followers that may die."""
 
+import dataclasses
 from pathlib import Path
 
 from producers.checkpoints import Checkpoints
-from producers.cowrie.following.follower import Follower
+from producers.cowrie.following.follower import Follower, Group
 from producers.cowrie.progress import FileOutcome
 from producers.cowrie.reading import Tools
 from tallystick.contracts.stages import Claimed
@@ -24,14 +25,23 @@ class FollowingWorld(World):
         )
         self.now = 1_000.0
         self.outcomes: list[FileOutcome] = []
-        self._paths = [str(path) for path in paths]
+        self._paths = [("unknown", "", tuple(str(path) for path in paths))]
+        self.start()
+
+    def follow_too(self, sensor: str, *paths: Path | str, zone: str = "") -> None:
+        """Start a follower that follows files of another sensor as well."""
+        self._paths.append((sensor, zone, tuple(str(path) for path in paths)))
+        self.close()
         self.start()
 
     def start(self) -> None:
         """Start a follower from the checkpoints."""
         checkpoints = Checkpoints(self.settings, self.publisher, self.checkpoints())
         tools = Tools(self.settings, self.publisher, checkpoints, "unknown", lambda: False, self.progress.append)
-        self.follower = Follower(tools, self._paths, on_outcome=self.outcomes.append, clock=lambda: self.now)
+        groups = [
+            Group(paths, dataclasses.replace(tools, sensor=sensor, zone=zone)) for sensor, zone, paths in self._paths
+        ]
+        self.follower = Follower(groups, on_outcome=self.outcomes.append, clock=lambda: self.now)
 
     def pass_time(self, seconds: float = 1.0) -> None:
         """Let the follower look, and do all that there is to do."""

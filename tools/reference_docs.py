@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import sqlalchemy as sa
 import typer
@@ -119,6 +119,8 @@ def all_settings() -> str:
     blocks += ["## At the top level", _settings_table(settings.Settings, skip=sections)]
     for name, model in sections.items():
         blocks += [f"## `[{name}]`", inspect.cleandoc(model.__doc__ or ""), _settings_table(model, f"{name}.")]
+    for name, model in repeated_tables().items():
+        blocks += [f"## `[[{name}]]`", inspect.cleandoc(model.__doc__ or ""), _repeated_table(model)]
     blocks += ["## From the environment only", _ENVIRONMENT]
     return _page(blocks)
 
@@ -131,6 +133,25 @@ _ENVIRONMENT = """\
 | `TALLY_KAFKA_HEAP` | the heap of the local Kafka, as Java's `-Xmx` takes it; 512m |
 | `TALLY_PG_BIN` | the folder of the `initdb` and `postgres` to use for the local database |
 | `TALLY_PG_USER` | the account that runs the local database for root; `postgres`, else `nobody` |"""
+
+
+def repeated_tables() -> dict[str, type[BaseModel]]:
+    """Return the models of settings that are written as several tables, `[[name]]`, by name."""
+    found = {}
+    for name, field in settings.Settings.model_fields.items():
+        for inner in get_args(field.annotation):
+            if inspect.isclass(inner) and issubclass(inner, BaseModel):
+                found[name] = inner
+    return found
+
+
+def _repeated_table(model: type[BaseModel]) -> str:
+    texts = _field_docs(model)
+    rows = [
+        (f"`{name}`", "required" if field.is_required() else _default(field), texts.get(name, ""))
+        for name, field in model.model_fields.items()
+    ]
+    return _table(("name", "default", "what it is"), rows)
 
 
 def _settings_table(model: type[BaseModel], prefix: str = "", skip: Iterable[str] = ()) -> str:
@@ -162,7 +183,7 @@ def _field_docs(model: type[BaseModel]) -> dict[str, str]:
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
         return _FACTORIES[field.default_factory]
-    return "none" if field.default in (None, "", {}) else f"`{field.default}`"
+    return "none" if field.default in (None, "", {}, ()) else f"`{field.default}`"
 
 
 def _bounds(field: FieldInfo) -> Iterator[str]:

@@ -27,7 +27,11 @@ class FileOutcome(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a file has been read. `position` counts content, `bytes_read` and `size` the file itself, in bytes."""
+    """How far a file has been read. `position` counts content, `bytes_read` and `size` the file itself, in bytes.
+
+    `lines`, `events` and `dead` are those of the source since its beginning, `before` the events of earlier attempts.
+    `sensor` is the one that the file is read for. A file that is `waiting` has no source yet.
+    """
 
     path: str
     source: str
@@ -38,7 +42,9 @@ class Progress(msgspec.Struct, frozen=True):
     lines: int
     events: int
     dead: int
-    state: Literal["reading"] | State
+    state: Literal["waiting", "reading"] | State
+    sensor: str = ""
+    before: int = 0
 
 
 class Throttle:

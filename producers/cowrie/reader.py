@@ -8,15 +8,15 @@ import msgspec
 
 from producers.checkpoints import Checkpoints, read_checkpoints
 from producers.cowrie.decompression import CHUNK_BYTES, Content, DamagedStream, decompressed
-from producers.cowrie.discovery import LogFile, Problem, as_text, discover, why_unreadable
-from producers.cowrie.formats import Format
+from producers.cowrie.discovery import LogFile, Problem, as_text, why_unreadable
 from producers.cowrie.growth import Growth
 from producers.cowrie.identity import first_item, identify, recognise_form
 from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reading import Reading, Tools, attempt_of, claim_again, nothing_read
+from producers.cowrie.selection import Job
 from producers.outlet import STOP_SECONDS, Outlet
 from tallystick.contracts import timestamps
-from tallystick.contracts.cowrie import MAX_NAME_CHARS, UNKNOWN_SENSOR
+from tallystick.contracts.cowrie import MAX_NAME_CHARS
 from tallystick.contracts.sources import log_source_id
 from tallystick.errors import UsageError
 from tallystick.kafka.publisher import Publisher
@@ -26,29 +26,27 @@ from tallystick.settings import Settings
 log = get_logger(__name__)
 
 
-def read_paths(
-    settings: Settings,
-    paths: Sequence[str],
-    *,
-    sensor: str | None,
-    stop: Callable[[], bool],
-    on_progress: Callable[[Progress], None],
-    form: Format = Format.AUTO,
+def read_jobs(
+    settings: Settings, jobs: Sequence[Job], *, stop: Callable[[], bool], on_progress: Callable[[Progress], None]
 ) -> list[FileOutcome]:
-    """Read the log files that `paths` stand for, one after the other, and return how each of them ended.
+    """Read the files of `jobs`, each as its job says, one after the other, and return how each of them ended.
 
-    A file that can't be read is an outcome and leaves the others alone. `sensor` is that of events that name none,
-    `form` that in which events stand in all of the files.
+    A file that can't be read is an outcome and leaves the others alone.
     `stop` is asked often; once it is True the reader ends at the next window, and all that is left is `interrupted`.
-    `on_progress` is called when a file begins and ends, and in between some times a second.
-    Raises UsageError for a sensor name that no event may have, ServiceError where Kafka refuses a record or can't be
-    asked for the positions (once it has begun, the reader waits for a Kafka that is away).
+    `on_progress` is called with every file before the first one begins, when a file begins and ends, and in between
+    some times a second.
+    Raises ServiceError where Kafka refuses a record or can't be asked for the positions (once it has begun, the reader
+    waits for a Kafka that is away).
     """
-    check_sensor(sensor)
     publisher = Publisher(settings, client_id="reader")
     checkpoints = Checkpoints(settings, publisher, read_checkpoints(settings))
-    tools = Tools(settings, publisher, checkpoints, sensor or UNKNOWN_SENSOR, stop, on_progress, form)
-    outcomes = [read_found(tools, found) for found in discover(paths)]
+    for job in jobs:
+        for found in job.files:
+            on_progress(_waiting(job, found))
+    outcomes = []
+    for job in jobs:
+        tools = Tools(settings, publisher, checkpoints, job.sensor, stop, on_progress, job.form, job.zone)
+        outcomes += [read_found(tools, found) for found in job.files]
     publisher.flush(STOP_SECONDS if stop() else None)
     return outcomes
 
@@ -98,6 +96,15 @@ def _read_to_end(content: Content) -> str:
     return str(content.damage() or "")
 
 
+def _waiting(job: Job, found: LogFile | Problem) -> Progress:
+    """Return what is told of a file that is to be read, as long as it has not begun."""
+    try:
+        size = Path(found.path).stat().st_size if isinstance(found, LogFile) else 0
+    except OSError:
+        size = 0  # reading it says why
+    return Progress(as_text(found.path), "", 0, 0, 0, size, 0, 0, 0, "waiting", job.sensor)
+
+
 def _refuse(tools: Tools, path: str, reason: str) -> FileOutcome:
     """Tell of a path that can't be read: as a source of its own, since its content isn't known.
 
@@ -113,7 +120,7 @@ def _refuse(tools: Tools, path: str, reason: str) -> FileOutcome:
     if not outlet.settle():
         return FileOutcome(name, source, at.attempt, "interrupted", {})
     attempt_of(tools, at).fail(f"{name}: {reason}")
-    tools.on_progress(Progress(name, source, at.attempt, 0, 0, 0, 0, 0, 0, "failed"))
+    tools.on_progress(Progress(name, source, at.attempt, 0, 0, 0, 0, 0, 0, "failed", tools.sensor))
     return FileOutcome(name, source, at.attempt, "failed", {}, reason)
 
 

@@ -44,7 +44,10 @@ _PROGRESS_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every file of one run is read with. `sensor` is that of events that name none, `form` that of every file."""
+    """What a file is read with. `sensor` is that of events that name none; `zone`, an IANA name, that of timestamps.
+
+    Events stand in the file in `form`.
+    """
 
     settings: Settings
     publisher: Publisher
@@ -53,6 +56,7 @@ class Tools:
     stop: Callable[[], bool]
     on_progress: Callable[[Progress], None]
     form: Format = Format.AUTO
+    zone: str = ""
 
 
 Reach = Callable[[], stages.Reach]
@@ -97,6 +101,7 @@ class Reading:
             checkpoint_seconds=checkpoint_seconds,
         )
         self._throttle = Throttle(_PROGRESS_SECONDS)
+        self._zone = timestamps.zone_named(tools.zone)
 
     @property
     def source(self) -> str:
@@ -243,7 +248,14 @@ class Reading:
         return True
 
     def _sort(self, frame: Frame, reason: str = "") -> Window:
-        return sort_lines(frame, source=self._at.source, sensor=self._tools.sensor, at=timestamps.now(), reason=reason)
+        return sort_lines(
+            frame,
+            source=self._at.source,
+            sensor=self._tools.sensor,
+            at=timestamps.now(),
+            zone=self._zone,
+            reason=reason,
+        )
 
     def _send_last_line(self, reason: str) -> None:
         """Send the last line although it has no end: it is read again, once it has, unless it is an event already."""
@@ -275,7 +287,8 @@ class Reading:
             at=timestamps.now(),
         )
         most = self._tools.settings.reader.max_events_per_record
-        self._outlet.send(records_of(window, self._at.source, max_events=most), self._at)
+        records = records_of(window, self._at.source, max_events=most, zone=self._tools.zone)
+        self._outlet.send(records, self._at)
 
     def _on_wait(self) -> None:
         self._attempt.beat()
@@ -288,7 +301,8 @@ class Reading:
         return FileOutcome(self._name, at.source, at.attempt, state, _counts(at), reason, claimed=at.claimed)
 
     def _tell(self, state: Literal["reading"] | State) -> None:
-        _tell(self._tools, self._name, self._at, state, content=self._content, size=self._size())
+        before = self._begun.events
+        _tell(self._tools, self._name, self._at, state, content=self._content, size=self._size(), before=before)
 
 
 def claim_again(tools: Tools, name: str, known: Checkpoint, content: Content, growth: Growth) -> FileOutcome:
@@ -297,7 +311,7 @@ def claim_again(tools: Tools, name: str, known: Checkpoint, content: Content, gr
         log.warning("a log is damaged", path=name, reason=known.damage)
     _claim(attempt_of(tools, known), known)
     state: State = "failed" if known.damage else "claimed"
-    _tell(tools, name, known, state, content=content, size=growth.size())
+    _tell(tools, name, known, state, content=content, size=growth.size(), before=known.events)
     return FileOutcome(name, known.source, known.attempt, state, _counts(known), known.damage, claimed=True)
 
 
@@ -352,11 +366,19 @@ def _counts(at: Checkpoint) -> dict[str, int]:
 
 
 def _tell(
-    tools: Tools, name: str, at: Checkpoint, state: Literal["reading"] | State, *, content: Content, size: int
+    tools: Tools,
+    name: str,
+    at: Checkpoint,
+    state: Literal["reading"] | State,
+    *,
+    content: Content,
+    size: int,
+    before: int,
 ) -> None:
     tools.on_progress(
         Progress(
             path=name,
+            sensor=tools.sensor,
             source=at.source,
             attempt=at.attempt,
             position=at.position + at.unfinished,
@@ -366,5 +388,6 @@ def _tell(
             events=at.events,
             dead=at.dead,
             state=state,
+            before=before,
         )
     )

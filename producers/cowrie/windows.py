@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import UTC, tzinfo
 
 import msgspec
 
@@ -39,10 +40,11 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     events: list[bytes]
 
 
-def sort_lines(frame: Frame, *, source: str, sensor: str, at: str, reason: str = "") -> Window:
+def sort_lines(frame: Frame, *, source: str, sensor: str, at: str, zone: tzinfo = UTC, reason: str = "") -> Window:
     """Return the frame's lines as events, letters written `at` that time, and a count of blank lines.
 
-    `sensor` is that of events that name none. `reason`, where given, replaces why a line can't be read.
+    `sensor` is that of events that name none, `zone` that of timestamps. `reason`, where given, replaces why a line
+    can't be read.
     """
     positions, lines = frame.positions, frame.lines
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
@@ -59,7 +61,7 @@ def sort_lines(frame: Frame, *, source: str, sensor: str, at: str, reason: str =
                 blank += 1
                 continue
             try:
-                found = read_envelope(line, sensor)
+                found = read_envelope(line, sensor, zone)
             except UnreadableLine as error:
                 if line.strip():
                     given = frame.reasons.get(index) or reason

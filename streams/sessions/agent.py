@@ -34,7 +34,7 @@ class SliceFold:
                 _letter(record, source="", position=record.offset, reason=str(error), payload=record.value)
             )
             return
-        for bad in self._fold.apply(source=part.source, positions=part.positions, events=part.events):
+        for bad in self._fold.apply(source=part.source, positions=part.positions, events=part.events, zone=part.zone):
             self._letters.append(_unfoldable(record, part.source, bad))
 
     def state(self) -> bytes | None:

@@ -1,5 +1,6 @@
 """The fields of a Cowrie event that a session is folded from, under their names in all versions."""
 
+from datetime import UTC, tzinfo
 from types import NoneType
 from typing import get_args
 
@@ -49,7 +50,7 @@ _USABLE = {
 }
 
 
-def read_event(line: bytes) -> tuple[Event, str]:
+def read_event(line: bytes, zone: tzinfo = UTC) -> tuple[Event, str]:
     """Return the event of one line and its canonical time, by the rules of `read_envelope`.
 
     Fields of a type that can't be used are missing.
@@ -57,17 +58,17 @@ def read_event(line: bytes) -> tuple[Event, str]:
     """
     try:
         event = _decode(line)
-        at = canonical(event.time if event.timestamp is None else event.timestamp)
+        at = canonical(event.time if event.timestamp is None else event.timestamp, zone)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return _read_tolerantly(line)
+        return _read_tolerantly(line, zone)
     eventid = event.eventid
     if eventid.isascii() and eventid.isprintable() and 0 < len(eventid) <= MAX_NAME_CHARS:
         return event, at
-    return _read_tolerantly(line)
+    return _read_tolerantly(line, zone)
 
 
-def _read_tolerantly(line: bytes) -> tuple[Event, str]:
-    envelope = read_envelope(line)
+def _read_tolerantly(line: bytes, zone: tzinfo) -> tuple[Event, str]:
+    envelope = read_envelope(line, zone=zone)
     try:
         fields = parse_tolerantly(line)
     except UnreadableLine:

@@ -6,6 +6,7 @@ The same events make the same state, byte for byte, in whatever order, slices an
 import sys
 from array import array
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
 
 import msgspec
 
@@ -51,9 +52,12 @@ class SessionFold:
         # That watermarks are left out is told by `limits`; how many events they were for can't be told from repeats.
         self._sources = Bounded("sources", state.sources, _SOURCES, int, {}, state.limits)
 
-    def apply(self, *, source: str, positions: Sequence[int], events: Sequence[bytes]) -> list[Unfoldable]:
+    def apply(
+        self, *, source: str, positions: Sequence[int], events: Sequence[bytes], zone: tzinfo = UTC
+    ) -> list[Unfoldable]:
         """Fold a slice; `events[i]` stands at `positions[i]` of `source`, in ascending order.
 
+        `zone` is that of timestamps that name none.
         Returns the events that are no events, which leave the state as it was; a producer lets none of them pass.
         Never raises for what an event holds. Raises ValueError where positions and events differ in number.
         """
@@ -62,7 +66,7 @@ class SessionFold:
         watermark = self._sources.entries.get(source, -1)
         for position, line in zip(positions, events, strict=True):
             try:
-                event, at = read_event(line)
+                event, at = read_event(line, zone)
             except UnreadableLine as error:
                 unfoldable.append(Unfoldable(position, line, error.reason, error.detail))
                 continue

@@ -12,7 +12,9 @@ from rich.table import Table
 
 from producers.cowrie.generator import Plan, lines
 from sinks.schema import command_stats, login_attempts, session_summaries
-from tallystick.cli.load import print_result, run_load
+from tallystick.cli.choosing import Asked
+from tallystick.cli.load import print_result, run_reader
+from tallystick.cli.loading import log_reader
 from tallystick.cli.progress import make_view
 from tallystick.cli.terminal import console, safe
 from tallystick.database.engine import make_engine
@@ -42,7 +44,7 @@ def demo(
             with path.open("wb") as file:
                 file.writelines(lines(Plan(events=events, seed=1, sensor=SENSOR)))
             typer.echo(f"made {path.name}: {events:,} events, {path.stat().st_size:,} bytes")
-            result = run_load(asked, [str(path)], sensor=None, view=make_view(sys.stdout))
+            result = run_reader(asked, log_reader(Asked((str(path),))), view=make_view(sys.stdout))
         print_findings(stack.resolve(asked))
         typer.echo("\nThe tally")
         print_result(result)

@@ -8,10 +8,12 @@ import typer
 from pydantic import SecretStr
 
 from producers.cowrie.formats import Format
-from producers.cowrie.reader import check_sensor
+from tallystick.cli.choosing import Asked, jobs_of, left_out
 from tallystick.cli.loading import Load, LoadResult, ReaderCommand, log_reader
 from tallystick.cli.progress import View, make_view
+from tallystick.cli.run import DAYS_HELP, FORMAT_HELP, SENSOR_HELP
 from tallystick.cli.sources import print_trouble, standing_as_dict, standings_table
+from tallystick.cli.status.observer import Observer, make_observer
 from tallystick.cli.terminal import console, print_json, safe
 from tallystick.logs import configure
 from tallystick.settings import DatabaseSettings, Settings, load_settings
@@ -25,24 +27,40 @@ def register(app: typer.Typer) -> None:
 
 
 def load(
-    paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns; compressed or not.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Log files, folders or patterns; compressed or not.")
+    ] = None,
     *,
-    sensor: Annotated[str | None, typer.Option(help="The sensor of events that name none.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="How events stand in the files.")] = Format.AUTO,
+    sensor: Annotated[str | None, typer.Option(help=SENSOR_HELP)] = None,
+    days: Annotated[int | None, typer.Option(min=0, help=DAYS_HELP)] = None,
+    form: Annotated[Format | None, typer.Option("--format", help=FORMAT_HELP)] = None,
     database: Annotated[
         str | None, typer.Option(help="The database to fill: postgresql://… or sqlite:///…; else the configured one.")
+    ] = None,
+    status_dir: Annotated[
+        Path | None, typer.Option(help="Write files there that say how far the load is; else `status.dir`.")
+    ] = None,
+    status_poll_seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Write them at most this often; else `status.poll_seconds`.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON; progress goes to stderr.")] = False,
 ) -> None:
     """Load Cowrie logs into Kafka and the database, and wait until every source has its verdict.
 
+    Without PATHS the files of configured sensors are loaded: `--sensor all`, or some names.
+
     Exit code 0: every source was read, persisted, aggregated and verified. 1: something did not tally; a table says
     what and why. 2: usage. 130: interrupted; the next run goes on where this one stopped.
     """
-    check_sensor(sensor)
-    settings = with_database(load_settings(), database)
+    asked = Asked(tuple(paths or ()), sensor=sensor, days=days, form=form)
+    asked.check()
+    settings = with_status(with_database(load_settings(), database), folder=status_dir, seconds=status_poll_seconds)
+    jobs = jobs_of(settings, asked)
+    for line in left_out(jobs, days):
+        typer.echo(safe(line), err=True)
     view = make_view(sys.stderr if as_json else sys.stdout)
-    result = run_load(settings, paths, sensor=sensor, form=form, view=view)
+    with make_observer(settings, [job.sensor for job in jobs if job.files]) as observer:
+        result = run_reader(settings, log_reader(asked), view=view, observer=observer)
     if as_json:
         print_result_as_json(result)
     else:
@@ -66,20 +84,25 @@ def with_database(settings: Settings, url: str | None) -> Settings:
     return settings.model_copy(update={"database": DatabaseSettings(url=SecretStr(url))})
 
 
-def run_load(
-    settings: Settings, paths: list[str], *, sensor: str | None, view: View, form: Format = Format.AUTO
+def with_status(settings: Settings, *, folder: Path | None, seconds: float | None) -> Settings:
+    """Return `settings` with another folder of status files, or another time between them, where one is given."""
+    given = {"dir": folder, "poll_seconds": seconds}
+    update = {name: value for name, value in given.items() if value is not None}
+    return settings.model_copy(update={"status": settings.status.model_copy(update=update)})
+
+
+def run_reader(
+    settings: Settings, reader: ReaderCommand, *, view: View, observer: Observer | None = None
 ) -> LoadResult:
-    """Run one load of log files with all its processes and return what came of it."""
-    return run_reader(settings, log_reader(paths, sensor=sensor, form=form), view=view)
+    """Run what `reader` reads through the whole pipeline, with all its processes, and return what came of it.
 
-
-def run_reader(settings: Settings, reader: ReaderCommand, *, view: View) -> LoadResult:
-    """Run what `reader` reads through the whole pipeline, with all its processes, and return what came of it."""
+    `observer` is told how it goes.
+    """
     folder = settings.home / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "load.log").open("a") as log_file, view:
         configure(settings, role="load", stream=log_file)
-        return Load(settings, reader, view=view).run()
+        return Load(settings, reader, view=view, observer=observer or Observer()).run()
 
 
 def print_result(result: LoadResult) -> None:

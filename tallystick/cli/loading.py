@@ -6,15 +6,14 @@ Where a replay was cut short, it is not over before the tables are full again ei
 """
 
 import time
-from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
 
-from producers.cowrie.formats import Format
 from producers.cowrie.progress import FileOutcome, Progress
 from sinks.refills import Refill, read_refills
 from sinks.standing import SourceStanding, read_standings
+from tallystick.cli.choosing import Asked
 from tallystick.cli.deployment import (
     YIELDS,
     ReaderSays,
@@ -25,6 +24,7 @@ from tallystick.cli.deployment import (
     tell_of_dead_reader,
 )
 from tallystick.cli.progress import Stage, View
+from tallystick.cli.status.observer import Observer, Seen
 from tallystick.contracts import cowrie
 from tallystick.contracts.catalogue import PIPELINES
 from tallystick.database.engine import make_engine
@@ -60,11 +60,10 @@ class ReaderCommand(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
 
 
-def log_reader(paths: Sequence[str], *, sensor: str | None, form: Format) -> ReaderCommand:
+def log_reader(asked: Asked) -> ReaderCommand:
     """Return the command that reads log files."""
-    return ReaderCommand(
-        reader_spec(paths, sensor=sensor, options=("--format", form.value), one_shot=True, max_restarts=RESTARTS).argv
-    )
+    spec = reader_spec(asked.paths, sensor=asked.sensor, options=asked.options, one_shot=True, max_restarts=RESTARTS)
+    return ReaderCommand(spec.argv)
 
 
 class LoadResult(msgspec.Struct):
@@ -89,10 +88,10 @@ class LoadResult(msgspec.Struct):
 class Load:
     """Runs one load in this process's supervisor. `run` may be called once."""
 
-    def __init__(self, settings: Settings, reader: ReaderCommand, *, view: View) -> None:
+    def __init__(self, settings: Settings, reader: ReaderCommand, *, view: View, observer: Observer) -> None:
         self._asked = settings
         self._settings = stack.resolve(settings)
-        self._reader, self._view = reader, view
+        self._reader, self._view, self._observer = reader, view, observer
         self._progress: dict[str, Progress] = {}
         self._outcomes: dict[str, FileOutcome] = {}
         self._standings: dict[str, SourceStanding] = {}
@@ -120,19 +119,27 @@ class Load:
                 self._show()
                 self._mind_stall()
         self._look()
-        self._engine.dispose()
-        return LoadResult(
+        result = LoadResult(
             standings=[self._standings[source] for source in self._sources() if source in self._standings],
             problems=self._problems + self._unknown(),
             seconds=time.monotonic() - started,
             interrupted=interrupted,
         )
+        problems = [*result.problems, *(["interrupted; the next load goes on from here"] if interrupted else [])]
+        self._observer.end(self._seen(), state="done" if result.succeeded else "failed", problems=problems)
+        self._engine.dispose()
+        return result
+
+    def _seen(self) -> Seen:
+        return Seen(self._progress, self._standings, self._engine)
 
     def _on_line(self, role: str, line: str) -> None:
         if role != "reader":
             return
         said = msgspec.json.decode(line, type=ReaderSays)
         if said.progress is not None:
+            if said.progress.state == "waiting" and said.progress.path in self._progress:
+                return  # a reader that was started again: what is known of the file stays
             if self._progress.get(said.progress.path) != said.progress:
                 self._moved_at = time.monotonic()
             self._progress[said.progress.path] = said.progress
@@ -168,6 +175,7 @@ class Load:
             self._standings, self._refills = seen, refills
 
     def _show(self) -> None:
+        self._observer.observe(self._seen())
         reading = list(self._progress.values())
         known = [self._standings[source] for source in self._sources() if source in self._standings]
         lines: dict[str, int] = {}

@@ -12,6 +12,7 @@ COMMANDS = {
     "load": "load",
     "import": "importing",
     "sources": "sources",
+    "sensors": "sensors",
     "demo": "demo",
     "up": "stack",
     "down": "stack",

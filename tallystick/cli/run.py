@@ -6,6 +6,7 @@ imports only what it needs, and therefore within its function.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +15,21 @@ import typer
 
 from producers.cowrie.formats import Format
 from producers.cowrie.plan import Begin, Plan, Until
+from producers.cowrie.selection import Followed, Job
 from tallystick.cli.entry import run
 from tallystick.errors import UsageError
 from tallystick.local import stack
-from tallystick.settings import load_settings
+from tallystick.logs import get_logger
+from tallystick.settings import Settings, load_settings
 from tallystick.supervision.child import StopFlag
 from tallystick.supervision.restarting import PARTIAL_CODE
 from tallystick.supervision.roles import run_role
+
+log = get_logger(__name__)
+
+SENSOR_HELP = "With PATHS: the sensor of events that name none. Without: which configured ones to read, as all or A,B."
+DAYS_HELP = "Without PATHS: leave out files whose content is older than so many days."
+FORMAT_HELP = "With PATHS: how events stand in the files; else as the sensor says, or as their beginning shows."
 
 
 def register(app: typer.Typer) -> None:
@@ -41,44 +50,52 @@ def _roles() -> typer.Typer:
     return roles
 
 
-Sensor = Annotated[str | None, typer.Option("--sensor", help="The sensor of events that name none.")]
+Sensor = Annotated[str | None, typer.Option("--sensor", help=SENSOR_HELP)]
 
 
 def reader(
-    paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
+    paths: Annotated[list[str] | None, typer.Argument(help="Log files, folders or patterns.")] = None,
     *,
     sensor: Sensor = None,
-    form: Annotated[Format, typer.Option("--format", help="How events stand in the files.")] = Format.AUTO,
+    days: Annotated[int | None, typer.Option(min=0, help=DAYS_HELP)] = None,
+    form: Annotated[Format | None, typer.Option("--format", help=FORMAT_HELP)] = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Follow the logs as they are written, until the reader is told to stop.")
     ] = False,
 ) -> None:
     """Read Cowrie logs to their end. Prints progress and outcomes as JSON lines; exit 3 if a file could not be read.
 
+    Without PATHS the files of configured sensors are read: `--sensor all`, or some names.
     With --follow it goes on reading as they grow, are rotated and compressed, and claims each one that is complete.
     """
-    if follow and form not in {Format.AUTO, Format.LINES}:
-        raise UsageError(f"logs are followed line by line: leave --format {form.value} or --follow out")
+    from tallystick.cli.choosing import Asked, followed_of, jobs_of
+
+    asked = Asked(tuple(paths or ()), sensor=sensor, days=days, form=form)
+    (asked.check_followed if follow else asked.check)()
 
     def work(stop: StopFlag) -> int | None:
-        return _follow(paths, sensor, stop) if follow else _read(paths, sensor, form, stop)
+        settings = load_settings()
+        if follow:
+            return _follow(settings, followed_of(settings, asked), stop)
+        return _read(settings, jobs_of(settings, asked), days, stop)
 
     raise typer.Exit(run_role("reader", work))
 
 
-def _read(paths: list[str], sensor: str | None, form: Format, stop: StopFlag) -> int | None:
-    from producers.cowrie.reader import read_paths
+def _read(settings: Settings, jobs: Sequence[Job], days: int | None, stop: StopFlag) -> int | None:
+    from producers.cowrie.reader import read_jobs
+    from tallystick.cli.choosing import left_out
 
-    outcomes = read_paths(
-        stack.resolve(load_settings()), paths, sensor=sensor, stop=stop, on_progress=_progress, form=form
-    )
+    for line in left_out(jobs, days):
+        log.info("files left out", told=line)
+    outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=_progress)
     for outcome in outcomes:
         _tell("outcome", outcome)
     return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
 
 
-def _follow(paths: list[str], sensor: str | None, stop: StopFlag) -> int | None:
-    from producers.cowrie.following.loop import follow_paths
+def _follow(settings: Settings, followed: Sequence[Followed], stop: StopFlag) -> int | None:
+    from producers.cowrie.following.loop import follow_logs
 
     def tell(kind: str, what: object) -> None:
         try:
@@ -88,10 +105,9 @@ def _follow(paths: list[str], sensor: str | None, stop: StopFlag) -> int | None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             stop.request("nobody reads standard output any more")
 
-    follow_paths(
-        stack.resolve(load_settings()),
-        paths,
-        sensor=sensor,
+    follow_logs(
+        stack.resolve(settings),
+        followed,
         stop=stop,
         on_progress=lambda progress: tell("progress", progress),
         on_outcome=lambda outcome: tell("outcome", outcome),
@@ -100,21 +116,27 @@ def _follow(paths: list[str], sensor: str | None, stop: StopFlag) -> int | None:
 
 
 def everything(
-    paths: Annotated[list[str], typer.Argument(help="Log files, folders or patterns.")],
+    paths: Annotated[list[str] | None, typer.Argument(help="Log files, folders or patterns.")] = None,
     *,
     sensor: Sensor = None,
 ) -> None:
     """Run all roles, supervised, with a reader that follows the logs: what a service is made of.
 
+    Without PATHS the files of configured sensors are followed: `--sensor all`, or some names.
     Creates the topics and brings the database up to date first. A role that ends is started again, for as long as that
     can help; the log says why it ended. Stops all of them on SIGTERM. Exit 2 or 78: the command line or the
     configuration is wrong, so that another start can't help.
     """
+    from tallystick.cli.choosing import Asked, followed_of
+    from tallystick.cli.service import serve
+
+    asked = Asked(tuple(paths or ()), sensor=sensor)
+    asked.check_followed()
 
     def work(stop: StopFlag) -> int | None:
-        from tallystick.cli.service import serve
-
-        return serve(load_settings(), paths, sensor=sensor, stop=stop)
+        settings = load_settings()
+        followed_of(settings, asked)
+        return serve(settings, asked.paths, sensor=sensor, stop=stop)
 
     raise typer.Exit(run_role("all", work))
 

@@ -22,6 +22,10 @@ SLICE_HEADERS: dict[str, Schema] = {
         "description": "where there is more than one event: u32 little-endian each, position minus `low`",
     },
     "schema": {"type": "string", "description": "name and version of the events' format"},
+    "zone": {
+        "type": "string",
+        "description": "where it isn't UTC: IANA name of the zone that timestamps without one are in",
+    },
     "letter": {
         "type": "string",
         "description": "in a retry, the dead letter that the one event answers: a JSON array of source, position,"
@@ -29,7 +33,7 @@ SLICE_HEADERS: dict[str, Schema] = {
     },
 }
 """The headers of a slice; the `required` ones are all but `OPTIONAL_HEADERS`."""
-OPTIONAL_HEADERS = {"positions", "letter"}
+OPTIONAL_HEADERS = {"positions", "zone", "letter"}
 
 
 def asyncapi(

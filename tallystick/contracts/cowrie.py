@@ -7,6 +7,7 @@ else is read by whoever needs it, because any field may be missing or of another
 import json
 import re
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
 from itertools import repeat
 from typing import Annotated, Any
 
@@ -113,11 +114,11 @@ _decode_key = msgspec.json.Decoder(tuple[str, str]).decode
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-def read_envelope(line: bytes, default_sensor: str = UNKNOWN_SENSOR) -> Envelope:
+def read_envelope(line: bytes, default_sensor: str = UNKNOWN_SENSOR, zone: tzinfo = UTC) -> Envelope:
     """Return the envelope of one line, tolerating everything in the fields that it does not need.
 
-    The sensor is the event's own, else `default_sensor`. NaN, lone surrogates, NUL and invalid UTF-8 in other fields
-    are no reason to refuse an event.
+    The sensor is the event's own, else `default_sensor`; a timestamp without a zone is in `zone`. NaN, lone surrogates,
+    NUL and invalid UTF-8 in other fields are no reason to refuse an event.
     Raises UnreadableLine.
     """
     try:
@@ -128,7 +129,7 @@ def read_envelope(line: bytes, default_sensor: str = UNKNOWN_SENSOR) -> Envelope
     if not (found.eventid.isprintable() and found.session.isprintable() and found.sensor.isprintable()):
         _check_characters(found)
     try:
-        timestamp = timestamps.canonical(found.timestamp)
+        timestamp = timestamps.canonical(found.timestamp, zone)
     except ValueError as error:
         raise UnreadableLine("timestamp is not usable", str(error)) from error
     if found.sensor and timestamp is found.timestamp:

@@ -10,6 +10,7 @@ Value: the events as they were read, one a line (so an event never holds a line 
 | `positions` | only where there is more than one event: u32 little-endian each, position minus `low`              |
 | `schema`    | name and version of the events' format, such as `cowrie/1`                                         |
 | `letter`    | only in a retry (`contracts/retries.py`): the dead letter that the one event answers               |
+| `zone`      | only where it isn't UTC: IANA name of the zone that timestamps without one are in, ASCII            |
 
 `low` is what lets an observer count each event of a source once, however often it is sent, although slices of one
 read window overlap in position: below `low` nothing new can come.
@@ -18,9 +19,11 @@ read window overlap in position: below `low` nothing new can come.
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
+from datetime import UTC, tzinfo
 
 import msgspec
 
+from tallystick.contracts.timestamps import zone_named
 from tallystick.errors import ContractError
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -28,18 +31,21 @@ Headers = list[tuple[str, str | bytes | None]]
 
 
 class Slice(msgspec.Struct, frozen=True, gc=False):
-    """A decoded slice. `events[i]` stands at `positions[i]` of `source`."""
+    """A decoded slice. `events[i]` stands at `positions[i]` of `source`; times without a zone are in `zone`."""
 
     source: str
     low: int
     positions: Sequence[int]
     events: list[bytes]
+    zone: tzinfo = UTC
 
 
 def encode(
-    source: bytes, schema: bytes, low: int, positions: Sequence[int], events: Sequence[bytes]
+    source: bytes, schema: bytes, low: int, positions: Sequence[int], events: Sequence[bytes], zone: bytes = b""
 ) -> tuple[bytes, Headers]:
-    """Return value and headers of the record that carries `events`. `source` and `schema` are ASCII.
+    """Return value and headers of the record that carries `events`. `source`, `schema` and `zone` are ASCII.
+
+    `zone` is the IANA name of the time zone of timestamps that name none; empty for UTC.
 
     `positions` ascend, start at or above `low` and stay within 4 GiB of it.
     """
@@ -49,6 +55,8 @@ def encode(
         ("low", b"%d" % low),
         ("schema", schema),
     ]
+    if zone:
+        headers.append(("zone", zone))
     if len(events) == 1:
         return events[0], headers
     offsets = array("I", [position - low for position in positions])
@@ -67,10 +75,11 @@ def decode(value: bytes | None, headers: Iterable[tuple[str, bytes | str | None]
     try:
         source, low = found["source"], int(found["low"] or b"")
         packed = found.get("positions")
+        zone = _zone(found["zone"]) if "zone" in found else UTC
         if not isinstance(source, bytes) or value is None:
             raise ValueError("source or value is missing")
         if packed is None:
-            return Slice(source.decode("ascii"), low, (int(found["position"] or b""),), [value])
+            return Slice(source.decode("ascii"), low, (int(found["position"] or b""),), [value], zone)
         if not isinstance(packed, bytes):
             raise ValueError("positions are not bytes")
         offsets = array("I", packed)
@@ -79,9 +88,15 @@ def decode(value: bytes | None, headers: Iterable[tuple[str, bytes | str | None]
         events = value.split(b"\n")
         if len(events) != len(offsets):
             raise ValueError(f"{len(offsets)} positions for {len(events)} events")
-        return Slice(source.decode("ascii"), low, [low + offset for offset in offsets], events)
+        return Slice(source.decode("ascii"), low, [low + offset for offset in offsets], events, zone)
     except (KeyError, ValueError) as error:
         raise ContractError(f"not a slice: {error!r}; headers are {sorted(found)}") from error
+
+
+def _zone(name: bytes | str | None) -> tzinfo:
+    if not isinstance(name, bytes):
+        raise ValueError("zone is not bytes")
+    return zone_named(name.decode("ascii"))
 
 
 def source_of(headers: Iterable[tuple[str, bytes | str | None]] | None) -> str | None:

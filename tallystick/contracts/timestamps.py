@@ -5,7 +5,8 @@ As text of fixed width it sorts as time does, so folds compare strings and never
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 _CANONICAL = re.compile(
     r"(?!0000)\d{4}-"
@@ -17,14 +18,33 @@ _CANONICAL_LINES = re.compile(f"(?:{_CANONICAL.pattern}\n)*+", re.ASCII)
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?\s*(Z|z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
+_OF_THE_HOST = {"localtime", "posixrules"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def canonical(value: object) -> str:
+def zone_named(name: str) -> tzinfo:
+    """Return the time zone with an IANA name such as `Europe/Berlin`; an empty name stands for UTC.
+
+    Raises ValueError where there is none of that name, or what it stands for differs from host to host.
+    """
+    if name in {"", "UTC"}:
+        return UTC
+    try:
+        if name in _OF_THE_HOST:
+            raise LookupError(name)
+        return ZoneInfo(name)
+    except (OSError, ValueError, LookupError) as error:
+        raise ValueError(
+            f"no time zone is called {name[:64]!r}; give a name of the IANA database, such as Europe/Berlin"
+        ) from error
+
+
+def canonical(value: object, zone: tzinfo = UTC) -> str:
     """Return `value` in canonical form.
 
-    Takes ISO 8601 text with `Z`, an offset (`+02:00`, `+0200`, `+02`) or no zone (read as UTC), and seconds since 1970
-    as a number or as digits. Digits past the microsecond are cut.
+    Takes ISO 8601 text with `Z`, an offset (`+02:00`, `+0200`, `+02`) or none (then it is the clock of `zone`), and
+    seconds since 1970 as a number or as digits. Digits past the microsecond are cut. Of the hour that a clock shows
+    twice in autumn the first one is meant; one that it leaves out in spring goes on with the offset of before.
     Raises ValueError with the reason where `value` is no time between the years 1 and 9999.
     """
     if isinstance(value, str):
@@ -34,10 +54,10 @@ def canonical(value: object) -> str:
             year, month, day, hour, minute, second = (int(part) for part in found.groups()[:6])
             micro = int((found[7] or "0")[:6].ljust(6, "0"))
             try:
-                moment = datetime(year, month, day, hour, minute, second, micro, tzinfo=UTC) - _offset(found[8])
+                moment = datetime(year, month, day, hour, minute, second, micro, tzinfo=UTC if found[8] else zone)
+                return render(moment - _offset(found[8]))
             except OverflowError as error:
                 raise ValueError(f"time out of range: {value!r}") from error
-            return render(moment)
         if not re.fullmatch(r"\d{1,12}(\.\d+)?", value, re.ASCII):
             raise ValueError(f"not a time: {value[:64]!r}")
         value = float(value)

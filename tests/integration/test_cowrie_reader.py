@@ -11,14 +11,14 @@ from confluent_kafka import Message
 
 from producers.checkpoints import read_checkpoints
 from producers.cowrie.progress import FileOutcome, Progress
-from producers.cowrie.reader import read_paths
+from producers.cowrie.reader import read_jobs
+from producers.cowrie.selection import job_of_paths
 from tallystick.contracts import dead_letters, slices, stages
 from tallystick.contracts.cowrie import EVENTS, read_session_key
 from tallystick.contracts.slices import Slice
 from tallystick.contracts.sources import Ends
 from tallystick.contracts.stages import Claimed, Failed, StageEvent, Started
 from tallystick.contracts.topics import DEAD_LETTERS, STAGES, Topic
-from tallystick.errors import UsageError
 from tallystick.kafka.consuming import read_whole
 from tallystick.settings import Settings
 
@@ -39,9 +39,8 @@ def content() -> bytes:
 
 
 def read(settings: Settings, *paths: Path, sensor: str | None = None) -> list[FileOutcome]:
-    return read_paths(
-        settings, [str(path) for path in paths], sensor=sensor, stop=lambda: False, on_progress=lambda _progress: None
-    )
+    job = job_of_paths((), [str(path) for path in paths], sensor=sensor)
+    return read_jobs(settings, [job], stop=lambda: False, on_progress=lambda _progress: None)
 
 
 def with_small_windows(settings: Settings) -> Settings:
@@ -142,7 +141,7 @@ def test_a_reader_that_was_stopped_goes_on_where_it_was(
     def stop() -> bool:
         return bool(seen) and seen[-1].events > 1_000
 
-    [first] = read_paths(settings, [str(log)], sensor=None, stop=stop, on_progress=seen.append)
+    [first] = read_jobs(settings, [job_of_paths((), [str(log)], sensor=None)], stop=stop, on_progress=seen.append)
     assert (first.state, seen[-1].state) == ("interrupted", "interrupted")
     assert 1_000 < first.counts["events"] < 4_000
     log.rename(log.with_name("renamed"))
@@ -153,11 +152,3 @@ def test_a_reader_that_was_stopped_goes_on_where_it_was(
     claim = found.stages[-1]
     assert isinstance(claim, Claimed)
     assert claim.ends == found.ends[claim.source]
-
-
-def test_a_sensor_that_no_event_may_have_is_refused_before_anything_is_read(
-    kafka_settings: Settings, log: Path
-) -> None:
-    with pytest.raises(UsageError, match="sensor"):
-        read(kafka_settings, log, sensor="a\nb")
-    assert Topics(kafka_settings).stages == []

@@ -295,7 +295,7 @@ def test_rows_that_a_database_drops_silently_are_a_mismatch_and_a_failure_shows_
     ("arguments", "word"),
     [
         pytest.param((), "Usage", id="nothing"),
-        pytest.param(("load",), "Missing argument", id="a load of nothing"),
+        pytest.param(("load",), "nothing to read was named", id="a load of nothing"),
         pytest.param(("load", "--no-such-option", "."), "No such option", id="an unknown option"),
         pytest.param(("load", "--sensor", "a\nb", "."), r"'a\nb' can't be a sensor's name", id="an impossible sensor"),
     ],

@@ -1,5 +1,7 @@
 """Slices: what is encoded comes back, and what isn't a slice is refused with its reason."""
 
+from datetime import UTC
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,14 @@ def test_a_slice_comes_back_as_it_was(events: list[bytes], low: int, data: st.Da
     assert slices.source_of(headers) == "abc"
 
 
+@pytest.mark.parametrize("events", [[b"{}"], [b"{}", b"{}"]], ids=["one event", "two events"])
+def test_a_slice_carries_the_zone_of_times_that_name_none(events: list[bytes]) -> None:
+    positions = [3 * index for index in range(len(events))]
+    assert slices.decode(*slices.encode(b"abc", b"cowrie/1", 0, positions, events)).zone is UTC
+    value, headers = slices.encode(b"abc", b"cowrie/1", 0, positions, events, b"Europe/Berlin")
+    assert str(slices.decode(value, headers).zone) == "Europe/Berlin"
+
+
 @pytest.mark.parametrize(
     ("value", "headers"),
     [
@@ -28,6 +38,7 @@ def test_a_slice_comes_back_as_it_was(events: list[bytes], low: int, data: st.Da
         pytest.param(b"{}", [("source", b"s"), ("low", b"0")], id="no position"),
         pytest.param(b"{}", [("source", b"s"), ("low", b"x"), ("position", b"0")], id="low is no number"),
         pytest.param(b"{}", [("source", b"\xff"), ("low", b"0"), ("position", b"0")], id="source is not ASCII"),
+        pytest.param(b"{}", [("source", b"s"), ("low", b"0"), ("position", b"0"), ("zone", b"X/Y")], id="no such zone"),
         pytest.param(None, [("source", b"s"), ("low", b"0"), ("position", b"0")], id="a tombstone"),
         pytest.param(b"a\nb", [("source", b"s"), ("low", b"0"), ("positions", b"\0\0\0\0")], id="one position for two"),
         pytest.param(b"a", [("source", b"s"), ("low", b"0"), ("positions", b"\0\0\0")], id="half a position"),

@@ -83,3 +83,33 @@ def test_seconds_between_two_times() -> None:
 def test_the_present_is_canonical() -> None:
     present = timestamps.now()
     assert timestamps.canonical(present) is present
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param("2026-07-01T12:00:00", "2026-07-01T10:00:00.000000Z", id="no zone, in summer"),
+        pytest.param("2026-01-01T12:00:00.5", "2026-01-01T11:00:00.500000Z", id="no zone, in winter"),
+        pytest.param("2026-10-25T02:30:00", "2026-10-25T00:30:00.000000Z", id="the hour that comes twice: the first"),
+        pytest.param("2026-03-29T02:30:00", "2026-03-29T01:30:00.000000Z", id="the hour that is left out"),
+        pytest.param("2026-07-01T12:00:00Z", "2026-07-01T12:00:00.000000Z", id="Z is stronger than the zone"),
+        pytest.param("2026-07-01T12:00:00.000000Z", "2026-07-01T12:00:00.000000Z", id="and so in canonical text"),
+        pytest.param("2026-07-01T12:00:00-0500", "2026-07-01T17:00:00.000000Z", id="an offset is stronger too"),
+        pytest.param(1_700_000_000, "2023-11-14T22:13:20.000000Z", id="seconds since 1970 have no zone"),
+    ],
+)
+def test_a_time_without_a_zone_is_read_on_the_clock_of_the_given_one(value: object, expected: str) -> None:
+    assert timestamps.canonical(value, timestamps.zone_named("Europe/Berlin")) == expected
+
+
+def test_a_time_that_its_zone_puts_before_the_first_year_is_refused() -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        timestamps.canonical("0001-01-01T00:00:00", timestamps.zone_named("Europe/Berlin"))
+
+
+@pytest.mark.parametrize(
+    "name", ["Europe", "Nowhere/Land", "../../etc/passwd", "/etc/localtime", "localtime", "a\0b", "x" * 5_000]
+)
+def test_what_is_no_zone_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="no time zone is called"):
+        timestamps.zone_named(name)

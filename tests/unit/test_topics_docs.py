@@ -122,7 +122,7 @@ def test_scale_and_retention_are_those_asked_for() -> None:
 
 
 def test_the_headers_of_a_slice_are_those_that_are_written() -> None:
-    _value, headers = slices.encode(b"source", b"cowrie/1", 0, [0, 10], [b"{}", b"{}"])
+    _value, headers = slices.encode(b"source", b"cowrie/1", 0, [0, 10], [b"{}", b"{}"], b"Europe/Berlin")
     assert set(SLICE_HEADERS) == {name for name, _ in headers} | {retries.HEADER}
     _value, headers = slices.encode(b"source", b"cowrie/1", 0, [0], [b"{}"])
     assert set(SLICE_HEADERS) - OPTIONAL_HEADERS == {name for name, _ in headers}

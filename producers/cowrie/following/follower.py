@@ -47,28 +47,40 @@ _FORGOTTEN = 1_000
 
 
 class _Waiting(msgspec.Struct, frozen=True):
-    """A file that is to be opened: how it was seen last, and since when it has been so (the follower's clock)."""
+    """A file that is to be opened: how it was seen last, since when it has been so (the follower's clock).
+
+    It is going to be read with `tools`.
+    """
 
     stamp: Stamp
     since: float
+    tools: Tools
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Files that are followed with the same tools: `paths` (see `discover`), which are absolute."""
+
+    paths: tuple[str, ...]
+    tools: Tools
 
 
 class Follower:
-    """Follows `paths` (see `discover`), which are absolute. Not thread-safe.
+    """Follows the files of `groups`, at least one; their tools differ only in sensor and zone. Not thread-safe.
 
+    A file of several groups is the first one's; what a file is rotated to is that one's as well.
     `on_outcome` is told what came of a file that is claimed or left, `clock` gives seconds that only grow.
     Methods raise ServiceError for what Kafka refuses.
     """
 
     def __init__(
         self,
-        tools: Tools,
-        paths: Sequence[str],
+        groups: Sequence[Group],
         *,
         on_outcome: Callable[[FileOutcome], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tools, self._paths, self._on_outcome, self._clock = tools, paths, on_outcome, clock
+        self._groups, self._on_outcome, self._clock = groups, on_outcome, clock
+        self._tools = tools = groups[0].tools
         self._bounds = tools.settings.follow
         self._view = View()
         self._tails: dict[str, Tail] = {}
@@ -137,11 +149,15 @@ class Follower:
             if holder is not None:
                 holder.see(holder.path, now)
             if holder is None or holder.lost:
-                self._note_new(path, now)
+                self._note_new(path, now, self._tools_for(path))
+
+    def _tools_for(self, path: str) -> Tools:
+        """Return what a file that was seen in the last look is read with."""
+        return self._groups[self._view.groups[path]].tools
 
     def _look(self) -> None:
         self._looked_at, self._must_look = self._clock(), False
-        self._view = look(self._paths, [path for path in self._view.files if not is_archive(path)])
+        self._view = look([group.paths for group in self._groups], self._view)
         self._complaints.of_looking(self._view.problems)
         everything = self._view.all
         for tail in self._tails.values():
@@ -159,7 +175,7 @@ class Follower:
             if now.file in held:
                 self._waiting.pop(path, None)
             else:
-                self._note_new(path, now)
+                self._note_new(path, now, self._tools_for(path))
         if len(self._settled) > 2 * len(everything) + _FORGOTTEN:
             present = {now.file for now in everything.values()}
             self._settled = {file: known for file, known in self._settled.items() if file in present}
@@ -174,12 +190,12 @@ class Follower:
                 except OSError as error:
                     self._complaints.of_reading(path, why_unreadable(error))
 
-    def _note_new(self, path: str, now: Stamp) -> None:
+    def _note_new(self, path: str, now: Stamp, tools: Tools) -> None:
         """Take note of a file that nobody follows, unless it is known that there is nothing to be read of it."""
         if self._is_settled(path, now):
             self._waiting.pop(path, None)
         elif (known := self._waiting.get(path)) is None or known.stamp != now:
-            self._waiting[path] = _Waiting(now, self._clock())
+            self._waiting[path] = _Waiting(now, self._clock(), tools)
             self._queue = None
 
     def _is_settled(self, path: str, now: Stamp) -> bool:
@@ -204,7 +220,7 @@ class Follower:
                 self._refuse(tail, error)
                 continue
             if tail.lost and not was_lost:  # something else was found in its file
-                self._note_new(tail.path, tail.stamp)
+                self._note_new(tail.path, tail.stamp, tail.tools)
         return more
 
     def _refuse(self, tail: Tail, error: TooManyDeadLetters) -> None:
@@ -243,13 +259,14 @@ class Follower:
             waiting = self._waiting.get(path)
             if waiting is None or path in unfinished or (archive and not self._is_quiet(waiting)):
                 continue
-            tail = self._open_one(path, waiting.stamp)
+            tail = self._open_one(path, waiting)
             opened |= tail is not None
             archive_is_read |= tail is not None and tail.is_archive
         return opened
 
-    def _open_one(self, path: str, now: Stamp) -> Tail | None:
+    def _open_one(self, path: str, waiting: _Waiting) -> Tail | None:
         del self._waiting[path]
+        now = waiting.stamp
         only_begun = path not in self._view.files and now.file not in self._claimed and self._is_older(path, now)
         try:
             opened = open_new(path, now, self._tools.checkpoints, only_begun=only_begun)
@@ -264,7 +281,7 @@ class Follower:
         if opened is None:
             self._settled[now.file] = now, is_archive(path)
             return None
-        tail = Tail(self._tools, path=path, stamp=now, opened=opened, clock=self._clock)
+        tail = Tail(waiting.tools, path=path, stamp=now, opened=opened, clock=self._clock)
         self._tails[tail.source] = tail
         self._refused.pop(now.file, None)
         log.info("following", path=as_text(path), source=tail.source, position=opened.found.position)
@@ -299,7 +316,7 @@ class Follower:
         for path in self._copies.pop(tail.source, ()):
             if (now := self._view.all.get(path)) is not None:
                 self._settled.pop(now.file, None)
-                self._note_new(path, now)
+                self._note_new(path, now, self._tools_for(path))
         return True
 
     def _standing(self, tail: Tail) -> Standing | None:

@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from producers.checkpoints import Checkpoints, read_checkpoints
-from producers.cowrie.following.follower import Follower
+from producers.cowrie.following.follower import Follower, Group
 from producers.cowrie.following.notices import Notices
 from producers.cowrie.progress import FileOutcome, Progress
-from producers.cowrie.reader import check_sensor
 from producers.cowrie.reading import Tools
+from producers.cowrie.selection import Followed
 from producers.outlet import STOP_SECONDS
-from tallystick.contracts.cowrie import UNKNOWN_SENSOR
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
 
@@ -18,28 +17,32 @@ LINGER_MS = 5
 """How long the follower's producer waits for more records: short, since somebody waits for what a live log says."""
 
 
-def follow_paths(
+def follow_logs(
     settings: Settings,
-    paths: Sequence[str],
+    followed: Sequence[Followed],
     *,
-    sensor: str | None,
     stop: Callable[[], bool],
     on_progress: Callable[[Progress], None],
     on_outcome: Callable[[FileOutcome], None],
 ) -> None:
-    """Follow the log files that `paths` stand for until `stop` returns True, and claim each one that is complete.
+    """Follow log files, each as `followed` says, until `stop` returns True, and claim each one that is complete.
 
     `on_outcome` is called with what came of a file once it is claimed, or was interrupted; `on_progress` when a file
-    begins and ends. Nothing that befalls a file ends it. Raises UsageError for a sensor name that no event may have,
-    ServiceError where Kafka refuses a record or can't be asked for the positions.
+    begins and ends. Nothing that befalls a file ends it. Raises ServiceError where Kafka refuses a record or can't be
+    asked for the positions.
     """
-    check_sensor(sensor)
     publisher = Publisher(settings, client_id="follower", linger_ms=LINGER_MS)
     checkpoints = Checkpoints(settings, publisher, read_checkpoints(settings))
-    tools = Tools(settings, publisher, checkpoints, sensor or UNKNOWN_SENSOR, stop, on_progress)
+    groups = [
+        Group(
+            tuple(str(Path(path).absolute()) for path in one.paths),
+            Tools(settings, publisher, checkpoints, one.sensor, stop, on_progress, zone=one.zone),
+        )
+        for one in followed
+    ]
+    absolute = [path for group in groups for path in group.paths]
     bounds = settings.follow
-    absolute = [str(Path(path).absolute()) for path in paths]
-    follower = Follower(tools, absolute, on_outcome=on_outcome)
+    follower = Follower(groups, on_outcome=on_outcome)
     with Notices(absolute, watching=bounds.watch == "notify") as notices:
         changed: set[str] = set()
         while not stop():

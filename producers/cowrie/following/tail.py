@@ -21,9 +21,9 @@ from tallystick.contracts.stages import Reach
 class Tail:
     """A followed source. `stamp` is its file as it was seen last; `dirty` says that there may be more to read.
 
-    `began_at` is the path under which it was found, `read_at` when something was read last, by `clock`. Once its file
-    is gone or holds something else it is `lost`. Methods that read raise OSError, and then may be called again; all
-    raise ServiceError for what Kafka refuses.
+    It is read with `tools`. `began_at` is the path under which it was found, `read_at` when something was read last, by
+    `clock`. Once its file is gone or holds something else it is `lost`. Methods that read raise OSError, and then may
+    be called again; all raise ServiceError for what Kafka refuses.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Tail:
     ) -> None:
         """Take over what was `opened` at `path`."""
         content, found = opened.content, opened.found
+        self.tools = tools
         self.began_at = self.path = path
         self.stamp = stamp
         self.lost = False

@@ -14,11 +14,15 @@ from producers.cowrie.following.steps import FileId, Stamp
 
 
 class View(msgspec.Struct):
-    """All files at one time, by path: `files` are those that were asked for, `kin` rotated ones beside live ones."""
+    """All files at one time, by path: `files` are those that were asked for, `kin` rotated ones beside live ones.
+
+    `groups` tells as part of which group of paths each of them was asked for: of several, the first.
+    """
 
     files: dict[str, Stamp] = {}
     kin: dict[str, Stamp] = {}
     problems: dict[str, str] = {}
+    groups: dict[str, int] = {}
 
     @property
     def all(self) -> dict[str, Stamp]:
@@ -26,22 +30,25 @@ class View(msgspec.Struct):
         return self.kin | self.files
 
 
-def look(paths: Sequence[str], followed: Collection[str]) -> View:
+def look(groups: Sequence[Sequence[str]], before: View) -> View:
     """Return how the file system looks. What can't be looked at is a problem and ends nothing.
 
-    `paths` are what was asked for, `followed` are live files that were found before. Beside those, and beside what was
-    asked for by its own name, is searched for what they may have been rotated to.
+    `groups` are the paths that were asked for. Beside what was asked for by its own name, and the live files that were
+    there `before`, is searched for what they may have been rotated to.
     """
-    view = View({}, {}, {})
-    for found in discover(paths):
-        if isinstance(found, Problem):
-            view.problems[found.path] = found.reason
-        else:
-            _add(view, view.files, found.path)
-    named = [path for path in paths if path in view.files or not (glob.has_magic(path) or os.path.isdir(path))]  # noqa: PTH112 - tells of no error
-    for path in _kin({*named, *followed}):
-        if path not in view.files:
-            _add(view, view.kin, path)
+    view = View({}, {}, {}, {})
+    for number, paths in enumerate(groups):
+        for found in discover(paths):
+            if isinstance(found, Problem):
+                view.problems[found.path] = found.reason
+            else:
+                _add(view, view.files, found.path, number)
+    live = [path for path in before.files if not is_archive(path)]
+    for number, paths in enumerate(groups):
+        named = [path for path in paths if path in view.files or not (glob.has_magic(path) or os.path.isdir(path))]  # noqa: PTH112 - tells of no error
+        followed = [path for path in live if before.groups[path] == number]
+        for path in _kin({*named, *followed}):
+            _add(view, view.kin, path, number)
     return view
 
 
@@ -85,11 +92,15 @@ def _has_entries(folder: Path) -> bool:
         return False
 
 
-def _add(view: View, stamps: dict[str, Stamp], path: str) -> None:
+def _add(view: View, stamps: dict[str, Stamp], path: str, group: int) -> None:
+    if path in view.groups:
+        return
     try:
         stamps[path] = stamp(path)
     except OSError as error:
         view.problems[path] = why_unreadable(error)
+    else:
+        view.groups[path] = group
 
 
 def _kin(live: Collection[str]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Status files: how a load stands, for dashboards that read files."""
