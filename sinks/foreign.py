@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from sinks.schema import metadata
 from sinks.schema.compatibility import VIEWS
+from sinks.schema.inventories import PASSWORD_STATISTICS
 from tallystick.errors import ForeignDatabaseError
 
 Columns = Mapping[str, frozenset[str]]
@@ -18,6 +19,7 @@ _MARKS = {
 }
 """Columns that cowrieprocessor's tables have in all of its versions, and ours never."""
 _NEEDED = 2
+_OURS = metadata.tables.keys() | VIEWS.keys() | {PASSWORD_STATISTICS}
 
 
 def refuse_foreign_database(connection: sa.Connection) -> None:
@@ -26,7 +28,7 @@ def refuse_foreign_database(connection: sa.Connection) -> None:
     The message says whose they are, where they are, and what to do. Writes nothing.
     """
     held = _look(connection)
-    taken = sorted(held.keys() & (metadata.tables.keys() | VIEWS.keys()))
+    taken = sorted(held.keys() & _OURS)
     where = _where(connection)
     if is_cowrieprocessor(held):
         version = _version(connection, held)
@@ -49,7 +51,7 @@ def is_cowrieprocessor(held: Columns) -> bool:
 
 def _look(connection: sa.Connection) -> dict[str, frozenset[str]]:
     inspector = sa.inspect(connection)
-    names = (metadata.tables.keys() | VIEWS.keys() | _MARKS.keys()) & {
+    names = (_OURS | _MARKS.keys()) & {
         *inspector.get_table_names(),
         *inspector.get_view_names(),
     }

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from sinks import schema
 from sinks.counting import MAX_POSITION, MAX_SPREAD
+from sinks.event_risk import with_text
 from sinks.resolving import answers, mark_answered
 from sinks.sink import Decoded, Record, Refusal, Sink
 from sinks.writers.base import Cell, Writer
 from sinks.writers.target import Target
-from tallystick.contracts import cowrie, slices
+from tallystick.contracts import cowrie, risk, slices
 from tallystick.contracts.cowrie import UnreadableLine
 from tallystick.contracts.text import printable
 from tallystick.errors import ContractError
@@ -32,6 +33,7 @@ TARGET = Target(
         "event_timestamp",
         "payload",
         "raw",
+        "risk_score",
     ),
     key=("sensor", "session_id", "digest"),
     own=("source_id", "source_offset"),
@@ -51,6 +53,8 @@ class RawEvents(Sink[Row]):
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._name = functools.lru_cache(maxsize=4_096)(lambda name: writer.text(name.encode()))
+        self._scores = [writer.small(points) for points in range(risk.MAX_POINTS + 1)]
+        self._kind = functools.lru_cache(maxsize=4_096)(self._read_kind)
 
     def decode(self, record: Record) -> Decoded[Row]:
         """See Sink."""
@@ -64,11 +68,12 @@ class RawEvents(Sink[Row]):
         sensor_cell, session_cell, source = map(self._name, (sensor, session, slice_.source))
         writer = self._writer
         as_json, as_number, as_moment, null = writer.json, writer.number, writer.moment, writer.null
-        faithful = is_plain(value)
+        faithful, scores = is_plain(value), self._scores
         rows, refused = [], []
         for position, line in zip(slice_.positions, slice_.events, strict=True):
             try:
                 envelope = cowrie.read_envelope(line, sensor, slice_.zone)
+                kind, score, points = self._kind(envelope.eventid)
                 payload, raw = (as_json(line), null) if faithful else self._faithful(line)
             except UnreadableLine as error:
                 refused.append(Refusal(position, line, error.reason, error.detail))
@@ -80,10 +85,11 @@ class RawEvents(Sink[Row]):
                     as_number(cowrie.event_digest(line)),
                     source,
                     as_number(position),
-                    self._name(envelope.eventid),
+                    kind,
                     as_moment(envelope.timestamp),
                     payload,
                     raw,
+                    score if points is None else scores[with_text(points, envelope.input)],
                 )
             )
         kept = _without(slice_, refused) if refused else (slice_.positions, slice_.events)
@@ -106,6 +112,12 @@ class RawEvents(Sink[Row]):
     ) -> None:
         """See Sink: what was a dead letter, and is an event now, is resolved."""
         mark_answered(connection, list(answers(records, decoded, fates)))
+
+    def _read_kind(self, eventid: str) -> tuple[Cell, Cell, int | None]:
+        """Return the cells of a kind and of its score, and that score where the text of a command may be worth more."""
+        points = risk.of_kind(eventid)
+        kind, score = self._writer.text(eventid.encode()), self._scores[points]
+        return kind, score, points if risk.is_command(eventid) else None
 
     def _faithful(self, line: bytes) -> tuple[Cell, Cell]:
         payload = storable(line)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sinks.dead_letters import DeadLetters
 from sinks.raw_events import RawEvents
 from sinks.schema import dead_letter_events, raw_events, session_sources, session_summaries, sink_counters
+from sinks.sessions import Sessions
 from tallystick.contracts import cowrie
 from tallystick.contracts.dead_letters import NO_RECORD, READ, REFUSED
 
@@ -20,6 +21,9 @@ Session = tuple[str, str]
 """Sensor and session id."""
 
 T = TypeVar("T")
+COUNTED = frozenset({RawEvents.name, Sessions.name, DeadLetters.name})
+"""The sinks whose tables are counted."""
+
 _KEYS_AT_ONCE = 500
 _NAMED = 5
 

@@ -1,13 +1,15 @@
 """What a process does that runs sinks, or the verifier."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
 from sinks import migrate
 from sinks.announcing import Announcer
 from sinks.dead_letters import DeadLetters
+from sinks.inventories import Inventories
 from sinks.loop import Place, SinkLoop
 from sinks.projection import bind_to_log, projection_id
 from sinks.raw_events import RawEvents
@@ -30,6 +32,7 @@ log = get_logger(__name__)
 SINKS: dict[str, Callable[[sa.Engine, Place], AnySink]] = {
     RawEvents.name: lambda engine, _: RawEvents(make_writer(engine)),
     Sessions.name: lambda engine, _: Sessions(make_writer(engine)),
+    Inventories.name: lambda engine, _: Inventories(make_writer(engine)),
     Sources.name: lambda engine, place: Sources(make_writer(engine), projection=place.projection),
     DeadLetters.name: lambda engine, _: DeadLetters(make_writer(engine)),
 }
@@ -38,12 +41,19 @@ SINKS: dict[str, Callable[[sa.Engine, Place], AnySink]] = {
 _START_SECONDS = 60.0
 
 
-def run_sinks(settings: Settings, names: Sequence[str], stop: Callable[[], bool]) -> None:
-    """Run the sinks `names`, one thread each, until `stop` returns True.
+Runner = Callable[[Settings, str, Callable[[], bool]], None]
+"""Runs one sink with the settings, by its name, until the function returns True: `run_sink` or `help_sink`."""
+
+
+def run_sinks(
+    settings: Settings, names: Sequence[str], stop: Callable[[], bool], *, run_one: Runner | None = None
+) -> None:
+    """Run the sinks `names`, one thread each, until `stop` returns True; each by `run_one`, else by `run_sink`.
 
     When one of them fails all are stopped, and its error is raised: none ever ends in silence.
     Raises ConfigurationError where the database is not at the revision that this code needs.
     """
+    run_one = run_one or run_sink
     failures: list[BaseException] = []
 
     def ended() -> bool:
@@ -51,7 +61,7 @@ def run_sinks(settings: Settings, names: Sequence[str], stop: Callable[[], bool]
 
     def run(name: str) -> None:
         try:
-            run_sink(settings, name, ended)
+            run_one(settings, name, ended)
         except BaseException as error:
             log.exception("sink failed", sink=name)
             failures.append(error)
@@ -67,27 +77,50 @@ def run_sinks(settings: Settings, names: Sequence[str], stop: Callable[[], bool]
 
 def run_sink(settings: Settings, name: str, stop: Callable[[], bool]) -> None:
     """Run one sink in this thread until `stop` returns True. Raises as `run_sinks` does."""
+    with _engine(settings) as engine:
+        place = find_place(settings, engine, stop)
+        with member_name(settings.home / "slots", settings.kafka.group(_group(name, place))) as member:
+            _loop(settings, name, engine=engine, place=place, member=member).run(stop)
+
+
+def help_sink(settings: Settings, name: str, stop: Callable[[], bool]) -> None:
+    """Run one sink for a while: as `run_sink`, but as a member whose part goes to the others as soon as it leaves.
+
+    Its coming makes all members look up again where the database says that they go on.
+    """
+    with _engine(settings) as engine:
+        place = find_place(settings, engine, stop)
+        _loop(settings, name, engine=engine, place=place, member=None).run(stop)
+
+
+def _loop(settings: Settings, name: str, *, engine: sa.Engine, place: Place, member: str | None) -> SinkLoop:
+    client = f"sink-{name}"
+    return SinkLoop(
+        settings,
+        SINKS[name](engine, place),
+        place=place,
+        engine=engine,
+        consumer=make_consumer(settings, client_id=client, group=_group(name, place), member=member),
+        announcer=Announcer(settings, Publisher(settings, client_id=client, linger_ms=5)),
+    )
+
+
+def _group(name: str, place: Place) -> str:
+    return f"sink-{name}-{place.projection}"
+
+
+@contextmanager
+def _engine(settings: Settings) -> Iterator[sa.Engine]:
     engine = make_engine(settings)
     try:
-        place = find_place(settings, engine, stop)
-        group = f"sink-{name}-{place.projection}"
-        with member_name(settings.home / "slots", settings.kafka.group(group)) as member:
-            SinkLoop(
-                settings,
-                SINKS[name](engine, place),
-                place=place,
-                engine=engine,
-                consumer=make_consumer(settings, client_id=f"sink-{name}", group=group, member=member),
-                announcer=Announcer(settings, Publisher(settings, client_id=f"sink-{name}", linger_ms=5)),
-            ).run(stop)
+        yield engine
     finally:
         engine.dispose()
 
 
 def run_verifier(settings: Settings, stop: Callable[[], bool]) -> None:
     """Run the verifier until `stop` returns True. Raises as `run_sinks` does."""
-    engine = make_engine(settings)
-    try:
+    with _engine(settings) as engine:
         place = find_place(settings, engine, stop)
         group = f"verifier-{place.projection}"
         with member_name(settings.home / "slots", settings.kafka.group(group)) as member:
@@ -98,8 +131,6 @@ def run_verifier(settings: Settings, stop: Callable[[], bool]) -> None:
                 consumer=make_consumer(settings, client_id="verifier", group=group, member=member),
                 announcer=Announcer(settings, Publisher(settings, client_id="verifier", linger_ms=5)),
             ).run(stop)
-    finally:
-        engine.dispose()
 
 
 def find_place(settings: Settings, engine: sa.Engine, stop: Callable[[], bool]) -> Place:

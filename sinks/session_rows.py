@@ -51,6 +51,7 @@ SUMMARIES = Target(
         "kinds",
         "cut",
         "complete",
+        "risk_score",
     ),
     key=_SESSION,
 )
@@ -91,6 +92,7 @@ Row = tuple[Any, ...]
 
 def summary(state: SessionState) -> Row:
     """Return the row of `SUMMARIES`."""
+    fingerprints = [key.fingerprint for key in state.keys] + [key.fingerprint for key in state.injected]
     return (
         state.sensor,
         state.session,
@@ -119,14 +121,15 @@ def summary(state: SessionState) -> Row:
         state.uploads,
         state.tunnel_count,
         sum(command.occurrences for command in state.commands if "authorized_keys" in command.normalized),
-        len({key.fingerprint for key in state.keys}),
-        state.keys[0].fingerprint if state.keys else None,
+        len(set(fingerprints)),
+        fingerprints[0] if fingerprints else None,
         _password_hash(state),
         _command_signature(state),
         _to_json(sorted(state.sources)).decode(),
         _to_json(state.kinds).decode(),
         _to_json(state.cut).decode(),
         state.digests_complete,
+        state.risk,
     )
 
 

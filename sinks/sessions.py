@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sinks import session_rows as rows
 from sinks.counting import INSERTED
 from sinks.sink import Decoded, Record, Sink
-from sinks.writers.base import Row, Writer
+from sinks.writers.base import Key, Row, Writer
 from sinks.writers.target import Target
 from tallystick.contracts import cowrie
 from tallystick.contracts.cowrie import SessionState
@@ -35,21 +35,11 @@ class Sessions(Sink[SessionState]):
 
     def decode(self, record: Record) -> Decoded[SessionState]:
         """See Sink."""
-        if record.value is None:
-            raise ContractError("not the state of a session: it has no value")
-        try:
-            state = cowrie.decode_state(record.value)
-        except msgspec.DecodeError as error:
-            raise ContractError(f"not the state of a session: {error}") from error
-        return Decoded(entries=(state,), contents=(record.value,), passes=tuple(state.sources))
+        return decode_session(record)
 
     def write(self, connection: sa.Connection, entries: Sequence[SessionState]) -> bytes:
         """See Sink."""
-        newest: dict[tuple[str, ...], SessionState] = {}
-        for state in entries:
-            key = (state.sensor, state.session)
-            if key not in newest or newest[key].revision < state.revision:
-                newest[key] = state
+        newest = newest_states(entries)
         known = self._writer.revisions(connection, rows.SUMMARIES, list(newest))
         created = [state for key, state in newest.items() if key not in known]
         moved = {key: state for key, state in newest.items() if known.get(key, state.revision) < state.revision}
@@ -70,6 +60,27 @@ class Sessions(Sink[SessionState]):
         for target, of in CHILDREN:
             self._writer.replace_children(connection, target, list(moved), _all(of, states))
         self._writer.add(connection, rows.SESSION_SOURCES, _all(rows.session_sources, states))
+
+
+def decode_session(record: Record) -> Decoded[SessionState]:
+    """Return the state that a record of `cowrie.sessions` holds. Raises ContractError."""
+    if record.value is None:
+        raise ContractError("not the state of a session: it has no value")
+    try:
+        state = cowrie.decode_state(record.value)
+    except msgspec.DecodeError as error:
+        raise ContractError(f"not the state of a session: {error}") from error
+    return Decoded(entries=(state,), contents=(record.value,), passes=tuple(state.sources))
+
+
+def newest_states(states: Iterable[SessionState]) -> dict[Key, SessionState]:
+    """Return the newest of the states of each session, by sensor and session."""
+    newest: dict[Key, SessionState] = {}
+    for state in states:
+        key = (state.sensor, state.session)
+        if key not in newest or newest[key].revision < state.revision:
+            newest[key] = state
+    return newest
 
 
 def _all(of: Callable[[SessionState], Iterator[Row]], states: Iterable[SessionState]) -> list[Row]:

@@ -1,10 +1,11 @@
 """The worker behind the stage `verified`: it recounts what a verdict commands it to, and reports both halves.
 
 1. Take one command from `stage.commands`; those for other databases and other stages are passed over.
-2. Recount. What differs is looked at again until it agrees, or until nothing has changed for
+2. Wait until no table that is counted is being filled again (`sinks/replaying.py`).
+3. Recount. What differs is looked at again until it agrees, or until nothing has changed for
    `verifier.settle_seconds`: events of other sources, and dead letters, may be on their way.
-3. Send the report and wait for Kafka to have it.
-4. Commit the command's offset. A crash before it repeats the work, which changes nothing.
+4. Send the report and wait for Kafka to have it.
+5. Commit the command's offset. A crash before it repeats the work, which changes nothing.
 """
 
 import functools
@@ -19,7 +20,8 @@ from confluent_kafka import Consumer, KafkaException, Message
 
 from sinks.announcing import Announcer
 from sinks.loop import Place
-from sinks.recount import Events, Recount, Refused, Session, look_again, look_at_refused, recount
+from sinks.recount import COUNTED, Events, Recount, Refused, Session, look_again, look_at_refused, recount
+from sinks.refills import read_refills
 from tallystick.contracts import stages
 from tallystick.contracts.stages import Command, Reported
 from tallystick.contracts.timestamps import now
@@ -89,13 +91,24 @@ class Verifier:
             def ask(question: Callable[[sa.Connection], T]) -> T:
                 return self._ask(question, stop=stop, sleep=sleep)
 
-            result = ask(lambda connection: recount(connection, source, cluster=self._place.cluster))
+            waits = False
+            while (result := ask(lambda connection: self._recount(connection, source))) is None:
+                if not waits:
+                    log.warning("tables are being filled again, so the recount waits", source=source)
+                waits = True
+                sleep(_LOOK_SECONDS)
             changed = time.monotonic()
             while not result.is_settled and time.monotonic() - changed < self._settings.verifier.settle_seconds:
                 sleep(_LOOK_SECONDS)
                 if result.take(*ask(functools.partial(self._again, source=source, sessions=list(result.differing)))):
                     changed = time.monotonic()
         return result
+
+    def _recount(self, connection: sa.Connection, source: str) -> Recount | None:
+        """Return what is found, None while a table that is counted is being filled again."""
+        if COUNTED & read_refills(connection).keys():
+            return None
+        return recount(connection, source, cluster=self._place.cluster)
 
     def _again(
         self, connection: sa.Connection, source: str, sessions: list[Session]

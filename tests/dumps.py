@@ -11,6 +11,9 @@ BOOKKEEPING = {"tallystick_meta", "sink_offsets", "sink_counters"}
 VOLATILE = {
     "raw_events": {"ingest_at"},
     "session_summaries": {"created_at", "updated_at"},
+    "ip_inventory": {"created_at", "updated_at"},
+    "password_tracking": {"created_at", "updated_at"},
+    "ssh_key_intelligence": {"created_at", "updated_at"},
     "dead_letter_events": {"id", "created_at", "metadata_json", "partition"},
     "sources": {
         "name",

@@ -17,7 +17,7 @@ from tallystick.database.engine import make_engine
 from tallystick.settings import Settings
 from tests.support import TALLY, environment, tally
 
-STAGES = ("read", "persisted", "aggregated", "verified")
+STAGES = ("read", "persisted", "aggregated", "derived", "verified")
 SUCCEEDED = dict.fromkeys(STAGES, "succeeded")
 LONG_AGO = 1_700_000_000
 

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from sinks import schema
 from tallystick import settings
 from tallystick.cli.main import make_app
+from tallystick.contracts import risk
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -33,10 +34,28 @@ _TABLES = {
     "dead_letter_retries": "Which dead letters have come again as events. Written in the transaction of the event,"
     " which may come before its letter.",
     "session_summaries": "One row a session: the newest state of `cowrie.sessions`. The columns from `vt_flagged` to"
-    " `enrichment_at` are for enrichment, and no sink writes them.",
+    " `enrichment_at` are for enrichment, and no sink writes them but `risk_score` ([rules](risk-score.md)).",
     "command_stats": "The distinct commands of each session.",
     "login_attempts": "The distinct credentials of each session, with their outcome.",
     "files": "The distinct files of each session. The columns from `vt_classification` on are for enrichment.",
+    "session_inventory": "What each session tells of addresses, clients and their algorithms; the share that the totals"
+    " `ip_inventory`, `client_versions` and `hassh_inventory` are counted from.",
+    "password_session_usage": "The distinct passwords of each session. `password_tracking` is counted from it, and the"
+    " view `password_statistics`: by `date`, `total_attempts`, `unique_passwords`, `breached_count`, `novel_count`"
+    " (those not known to be breached) and `max_prevalence`.",
+    "session_ssh_keys": "The distinct SSH keys that commands of each session would inject; `ssh_key_intelligence` is"
+    " counted from it.",
+    "session_ssh_key_pairs": "The pairs of keys that each session would inject, of up to 16 keys;"
+    " `ssh_key_associations` is counted from it.",
+    "session_tunnels": "The distinct targets of each session's tunnels; `tunnel_targets` is counted from it.",
+    "ip_inventory": "One row an address that sessions came from. The columns from `current_asn` to `asn_last_verified`"
+    " and from `is_scanner` to `enrichment_version` are for enrichment, and no sink writes them.",
+    "client_versions": "One row a version that clients say they are.",
+    "hassh_inventory": "One row a fingerprint of a client's algorithms.",
+    "password_tracking": "One row a password. The columns from `breached` to `last_hibp_check` are for enrichment.",
+    "ssh_key_intelligence": "One row an SSH key that commands would inject.",
+    "ssh_key_associations": "One row a pair of keys that a session would inject together.",
+    "tunnel_targets": "One row a target of tunnels.",
     "session_sources": "Which source holds events of which session.",
     "sources": "One row a source, with the counts of its newest claim.",
     "source_stages": "One row for each stage of a source, with the verdict in this database.",
@@ -192,6 +211,35 @@ def tables() -> str:
     return _page(blocks)
 
 
+def risk_score() -> str:
+    """Return the page of all rules of the risk score."""
+    any_command = risk.ANY_COMMAND
+    kinds = [
+        (f"`{rule.eventid}`", str(rule.points), rule.meaning)
+        for rule in sorted(risk.KIND_RULES, key=lambda rule: (-rule.points, rule.eventid))
+    ]
+    commands = [(rule.meaning, str(rule.points), f"`{_cell(rule.pattern)}`") for rule in risk.COMMAND_RULES]
+    blocks = [
+        "# Risk score",
+        _WRITTEN.format(origin="`tallystick/contracts/risk.py`"),
+        f"Version {risk.VERSION} of the rules.",
+        inspect.cleandoc(risk.__doc__ or "").partition("\n\n")[2],
+        "## By the kind of an event",
+        _table(("eventid", "points", "what it means"), kinds),
+        f"Every other kind whose name holds `{any_command.eventid}` is worth {any_command.points}, all others nothing.",
+        "## By the text of a command",
+        "The text has every run of whitespace as one space. Only its first"
+        f" {risk.MAX_ASSESSED_CHARS:,} characters count. A command that any of these rules finds is `high_risk` in"
+        " `command_stats`.",
+        _table(("what it does", "points", "pattern"), commands),
+    ]
+    return _page(blocks)
+
+
+def _cell(pattern: str) -> str:
+    return pattern.replace("`", "\\x60").replace("|", r"\|")
+
+
 def _column(column: "sa.Column[Any]") -> tuple[str, ...]:
     types = dict.fromkeys(str(column.type.compile(make())) for make in (postgresql.dialect, sqlite.dialect))
     return f"`{column.name}`", " / ".join(types), "yes" if column.nullable else "", column.comment or ""
@@ -224,6 +272,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "command-line.md": command_line,
     "settings.md": all_settings,
     "tables.md": tables,
+    "risk-score.md": risk_score,
 }
 
 

@@ -34,3 +34,13 @@ def _now_postgresql(_element: Now, _compiler: Any, **_options: Any) -> str:
 @compiles(Now, "sqlite")
 def _now_sqlite(_element: Now, _compiler: Any, **_options: Any) -> str:
     return "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')"
+
+
+def session_columns() -> tuple[sa.Column[str], sa.Column[str]]:
+    """Return the two columns that name a session."""
+    return sa.Column("sensor", sa.Text, nullable=False), sa.Column("session_id", sa.Text, nullable=False)
+
+
+def count_column(name: str, comment: str | None = None) -> sa.Column[int]:
+    """Return a column that counts from 0."""
+    return sa.Column(name, NUMBER, nullable=False, server_default="0", comment=comment)

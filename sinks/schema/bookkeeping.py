@@ -22,6 +22,13 @@ sink_offsets = sa.Table(
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("next_offset", NUMBER, nullable=False, comment="of the first record that is not in this database"),
+    sa.Column(
+        "refill_to",
+        NUMBER,
+        nullable=False,
+        server_default="0",
+        comment="while next_offset is below, the sink's tables are being filled again",
+    ),
     sa.PrimaryKeyConstraint("cluster_id", "sink", "topic", "partition", name="pk_sink_offsets"),
 )
 

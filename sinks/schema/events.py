@@ -17,6 +17,7 @@ raw_events = sa.Table(
     sa.Column("payload", JSON, nullable=False),
     sa.Column("raw", sa.LargeBinary, comment="the exact bytes, where the payload holds visible escapes instead"),
     sa.Column("ingest_at", MOMENT, nullable=False, server_default=Now()),
+    sa.Column("risk_score", sa.Integer, comment="from 0 to 100"),
     sa.PrimaryKeyConstraint("sensor", "session_id", "digest", name="pk_raw_events"),
     # Rows lie in order of arrival, so the ranges of a source are few and a block range index does at no cost.
     sa.Index("ix_raw_events_source_id", "source_id", postgresql_using="brin"),

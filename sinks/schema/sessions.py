@@ -1,22 +1,16 @@
-"""Sessions, and what happened in them. The columns from `vt_flagged` to `enrichment_at` belong to enrichment."""
+"""Sessions, and what happened in them.
+
+The columns from `vt_flagged` to `enrichment_at` are for enrichment, but for the score.
+"""
 
 import sqlalchemy as sa
 
-from sinks.schema.base import JSON, MOMENT, NUMBER, Now, metadata
-
-
-def _count(name: str, comment: str | None = None) -> sa.Column[int]:
-    return sa.Column(name, NUMBER, nullable=False, server_default="0", comment=comment)
-
-
-def _session() -> tuple[sa.Column[str], sa.Column[str]]:
-    return sa.Column("sensor", sa.Text, nullable=False), sa.Column("session_id", sa.Text, nullable=False)
-
+from sinks.schema.base import JSON, MOMENT, NUMBER, Now, count_column, metadata, session_columns
 
 session_summaries = sa.Table(
     "session_summaries",
     metadata,
-    *_session(),
+    *session_columns(),
     sa.Column("revision", NUMBER, nullable=False, comment="number of distinct events folded; only ever grows"),
     sa.Column("source_ip", sa.Text),
     sa.Column("source_port", sa.Integer),
@@ -30,20 +24,20 @@ session_summaries = sa.Table(
     sa.Column("last_event_at", MOMENT),
     sa.Column("closed_at", MOMENT),
     sa.Column("duration_ms", NUMBER),
-    _count("event_count"),
-    _count("command_count"),
-    _count("commands_failed"),
-    _count("login_attempts"),
-    _count("logins_failed"),
-    _count("logins_succeeded"),
-    _count("file_downloads", "downloads and uploads, failed ones too; each has its own column as well"),
-    _count("downloads"),
-    _count("downloads_failed"),
-    _count("uploads"),
-    _count("tunnels"),
-    _count("ssh_key_injections", "commands that touch authorized_keys"),
-    _count("unique_ssh_keys"),
-    sa.Column("ssh_key_fingerprint", sa.Text, comment="of the first key that was offered"),
+    count_column("event_count"),
+    count_column("command_count"),
+    count_column("commands_failed"),
+    count_column("login_attempts"),
+    count_column("logins_failed"),
+    count_column("logins_succeeded"),
+    count_column("file_downloads", "downloads and uploads, failed ones too; each has its own column as well"),
+    count_column("downloads"),
+    count_column("downloads_failed"),
+    count_column("uploads"),
+    count_column("tunnels"),
+    count_column("ssh_key_injections", "commands that touch authorized_keys"),
+    count_column("unique_ssh_keys", "offered or injected"),
+    sa.Column("ssh_key_fingerprint", sa.Text, comment="of the first key that was offered, else injected"),
     sa.Column("password_hash", sa.Text, comment="SHA-256 of the first password that let in, else of the first"),
     sa.Column("command_signature", sa.Text, comment="SHA-256 of the distinct normalized commands, in order"),
     sa.Column("source_files", JSON, nullable=False, comment="ids of the sources that hold events of the session"),
@@ -52,7 +46,7 @@ session_summaries = sa.Table(
     sa.Column("complete", sa.Boolean, nullable=False, comment="whether every event's identity is still known"),
     sa.Column("vt_flagged", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("dshield_flagged", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("risk_score", sa.Integer),
+    sa.Column("risk_score", sa.Integer, comment="the greatest of its events, from 0 to 100"),
     sa.Column("matcher", sa.Text),
     sa.Column("snapshot_asn", sa.Integer),
     sa.Column("snapshot_country", sa.String(2)),
@@ -68,7 +62,7 @@ session_summaries = sa.Table(
 command_stats = sa.Table(
     "command_stats",
     metadata,
-    *_session(),
+    *session_columns(),
     sa.Column("ordinal", sa.Integer, nullable=False, comment="place in the order of first occurrence, from 0"),
     sa.Column("command_normalized", sa.Text, nullable=False, comment="once a session"),
     sa.Column("occurrences", NUMBER, nullable=False),
@@ -81,7 +75,7 @@ command_stats = sa.Table(
 login_attempts = sa.Table(
     "login_attempts",
     metadata,
-    *_session(),
+    *session_columns(),
     sa.Column("ordinal", sa.Integer, nullable=False, comment="place in the order of first occurrence, from 0"),
     sa.Column("username", sa.Text, nullable=False),
     sa.Column("password", sa.Text, nullable=False),
@@ -95,7 +89,7 @@ login_attempts = sa.Table(
 files = sa.Table(
     "files",
     metadata,
-    *_session(),
+    *session_columns(),
     sa.Column("file_key", sa.Text, nullable=False, comment="digest of how, shasum, url and name: the row's identity"),
     sa.Column("how", sa.Text, nullable=False, comment="download, download_failed or upload"),
     sa.Column("shasum", sa.Text, nullable=False),
@@ -123,6 +117,6 @@ session_sources = sa.Table(
     "session_sources",
     metadata,
     sa.Column("source_id", sa.Text, nullable=False),
-    *_session(),
+    *session_columns(),
     sa.PrimaryKeyConstraint("source_id", "sensor", "session_id", name="pk_session_sources"),
 )

@@ -7,7 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from sinks.writers import target as sql
+from sinks.writers import totals
 from sinks.writers.target import Target
+from sinks.writers.totals import Functions, Total
 
 Cell = bytes | str | int | None
 """A value as the database's bulk interface takes it; only a writer makes and reads them."""
@@ -23,6 +25,7 @@ class Writer(ABC):
     """
 
     distinct: str
+    functions: Functions
     text: Callable[[bytes], Cell]
     """Makes a cell of UTF-8 text."""
     json: Callable[[bytes], Cell]
@@ -52,6 +55,10 @@ class Writer(ABC):
         """Insert `rows`, none of which may be there."""
 
     @abstractmethod
+    def alone(self, connection: sa.Connection, name: str) -> None:
+        """Wait until no other transaction of this database has asked for `name`; hold it until this one ends."""
+
+    @abstractmethod
     def stage(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
         """Fill the staging table of `target` with `rows` alone."""
 
@@ -75,11 +82,41 @@ class Writer(ABC):
     ) -> None:
         """Make `rows` the only ones of `parents`; a row that is there keeps its columns that `target` doesn't list."""
         self.stage(connection, target, rows)
-        query, parameters = self.keys(target.parent, parents)
-        connection.exec_driver_sql(sql.delete_absent(target, query), parameters)
+        self.replace_by_staged(connection, target, parents)
+
+    def replace_by_staged(self, connection: sa.Connection, target: Target, parents: Sequence[Key]) -> None:
+        """Do as `replace_children` does, with the rows that are staged; there may be others than of `parents`."""
+        if parents:
+            query, parameters = self.keys(target.parent, parents)
+            connection.exec_driver_sql(sql.delete_absent(target, query), parameters)
         connection.exec_driver_sql(sql.insert_changed(target, self.distinct))
 
     def add(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
         """Insert those of `rows` that are not there."""
         self.stage(connection, target, rows)
         connection.exec_driver_sql(sql.insert_new(target))
+
+    def move_totals(
+        self, connection: sa.Connection, total: Total, parents: Sequence[Key], texts: Collection[Row]
+    ) -> list[Row]:
+        """Move `total` by the shares that are staged, less those that the table has of the sessions `parents`.
+
+        `texts` are rows of `total.target` for all staged keys, where it has texts. The caller is `alone`, and writes
+        the shares after all of their totals. Returns the keys of what must then be `recount`ed.
+        """
+        receding: list[Row] = []
+        if parents:
+            query, parameters = self.keys(total.of.parent, parents)
+            found = connection.exec_driver_sql(totals.receding(total, query), parameters)
+            receding = [tuple(row) for row in found]
+            connection.exec_driver_sql(totals.subtract(total, query), parameters)
+        if total.texts:
+            self.stage(connection, total.target, texts)
+        connection.exec_driver_sql(totals.grow(total, self.functions))
+        return receding
+
+    def recount(self, connection: sa.Connection, total: Total, keys: Sequence[Row]) -> None:
+        """Take the totals of `keys` anew from all shares, and delete those that have none any more."""
+        self.stage(connection, total.target, [(*key, *[None] * len(total.texts)) for key in keys])
+        connection.exec_driver_sql(totals.recount(total))
+        connection.exec_driver_sql(totals.drop_empty(total))

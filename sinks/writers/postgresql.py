@@ -11,6 +11,7 @@ from sinks.writers import copy_fields
 from sinks.writers import target as sql
 from sinks.writers.base import Cell, Key, Row, Writer
 from sinks.writers.target import Target, listed, same
+from sinks.writers.totals import Functions
 
 CAUTIOUS_BATCHES = 20
 """For so many batches after a conflict rows are staged, as a repeat seldom comes alone."""
@@ -20,6 +21,7 @@ class PostgresqlWriter(Writer):
     """See Writer. Cells are fields of COPY's binary format."""
 
     distinct = "IS DISTINCT FROM"
+    functions = Functions(least="LEAST({0}, {1})", greatest="GREATEST({0}, {1})")
     text = staticmethod(copy_fields.text)
     json = staticmethod(copy_fields.jsonb)
     binary = staticmethod(copy_fields.text)
@@ -50,6 +52,10 @@ class PostgresqlWriter(Writer):
         """See Writer."""
         if rows:
             _copy_rows(connection, target.name, target.columns, rows)
+
+    def alone(self, connection: sa.Connection, name: str) -> None:
+        """See Writer."""
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext(current_schema()), hashtext(%s))", (name,))
 
     def stage(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
         """See Writer."""
@@ -118,4 +124,5 @@ def _clear_stage(connection: sa.Connection, target: Target) -> None:
         f"CREATE TEMPORARY TABLE IF NOT EXISTS {target.stage} ON COMMIT DELETE ROWS"  # noqa: S608
         f" AS SELECT 0 AS stage_ordinal, {listed(target.columns)} FROM {target.name} WITH NO DATA"
     )
-    connection.exec_driver_sql(f"TRUNCATE pg_temp.{target.stage}")
+    # A commit empties it, so there is seldom anything to delete; TRUNCATE would make a new file each time.
+    connection.exec_driver_sql(f"DELETE FROM pg_temp.{target.stage}")  # noqa: S608

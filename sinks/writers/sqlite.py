@@ -9,12 +9,14 @@ import sqlalchemy as sa
 from sinks.counting import INSERTED, MISSING, PRESENT
 from sinks.writers.base import Cell, Key, Row, Writer
 from sinks.writers.target import Target, listed
+from sinks.writers.totals import Functions
 
 
 class SqliteWriter(Writer):
     """See Writer. Cells are Python's own values."""
 
     distinct = "IS NOT"
+    functions = Functions(least="coalesce(min({0}, {1}), {0}, {1})", greatest="coalesce(max({0}, {1}), {0}, {1})")
     text = staticmethod(bytes.decode)
     json = staticmethod(bytes.decode)
     binary = staticmethod(bytes)
@@ -46,6 +48,9 @@ class SqliteWriter(Writer):
         """See Writer."""
         _cursor(connection).executemany(_insert(target.name, target), rows)
 
+    def alone(self, connection: sa.Connection, name: str) -> None:
+        """See Writer. Every transaction that writes is alone here."""
+
     def stage(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
         """See Writer."""
         cursor = _cursor(connection)
@@ -53,6 +58,10 @@ class SqliteWriter(Writer):
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {target.stage}"  # noqa: S608
             f" AS SELECT {listed(target.columns)} FROM {target.name} WHERE false"
         )
+        if target.parent:
+            # What is staged is looked for row by row; without an index that would grow with the square of a batch.
+            name = f"temp.ix_{target.stage}"
+            cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {target.stage} ({listed(target.key)})")
         cursor.execute(f"DELETE FROM {target.stage}")  # noqa: S608
         cursor.executemany(_insert(target.stage, target), rows)
 

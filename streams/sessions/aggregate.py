@@ -17,6 +17,7 @@ BOUNDS = {
     "files": Bound(max_bytes=90_000, entry_bytes=250),
     "tunnels": Bound(max_bytes=40_000, entry_bytes=210),
     "keys": Bound(max_bytes=48_000, entry_bytes=210),
+    "injected": Bound(max_bytes=40_000, entry_bytes=380),
     "kinds": Bound(max_bytes=30_000, entry_bytes=24),
 }
 _CONTENT: dict[str, Callable[[Any], str]] = {
@@ -25,6 +26,7 @@ _CONTENT: dict[str, Callable[[Any], str]] = {
     "files": lambda seen: f"{seen.how}\0{seen.shasum}\0{seen.url}\0{seen.filename}",
     "tunnels": lambda seen: f"{seen.dst_ip}\0{seen.dst_port}",
     "keys": lambda seen: f"{seen.fingerprint}\0{seen.type}\0{seen.username}",
+    "injected": lambda seen: f"{seen.blob}\0{seen.comment}\0{seen.method}\0{seen.path}",
 }
 """What makes two things of a list the same one. NUL can't occur in a storable text, so it separates."""
 
@@ -62,6 +64,11 @@ class Aggregate:
         # The addresses of a tunnel's events are its target and, in Cowrie 2, whatever origin the client made up.
         if at <= self._settled and not eventid.startswith("cowrie.direct-tcpip."):
             self._add_addresses(event, at)
+
+    def risk(self, points: int) -> None:
+        """Take the score of an event."""
+        if points > self.state.risk:
+            self.state.risk = points
 
     def see(self, name: str, seen: S, new: int) -> S | None:
         """Add what was seen once to the list `name`; return the list's own entry for it, None where it is kept out."""

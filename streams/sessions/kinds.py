@@ -8,8 +8,10 @@ from collections.abc import Callable
 from streams.sessions.aggregate import Aggregate
 from streams.sessions.commands import read_command
 from streams.sessions.events import Event
+from streams.sessions.ssh_keys import InjectedKey
 from streams.sessions.values import earlier, file_name, fit, milliseconds, port, whole
-from tallystick.contracts.cowrie import CommandSeen, FileSeen, KeySeen, LoginSeen, TunnelSeen
+from tallystick.contracts.cowrie import CommandSeen, FileSeen, InjectedSeen, KeySeen, LoginSeen, TunnelSeen
+from tallystick.contracts.risk import of_kind
 
 Adder = Callable[[Aggregate, Event, str, int, int], None]
 
@@ -20,6 +22,7 @@ def add_event(session: Aggregate, event: Event, at: str, position: int, new: int
     """Add one event to a session: what every event tells, and what its kind tells."""
     session.count(event, at, new)
     eventid = event.eventid
+    session.risk(of_kind(eventid))
     add = _ADDERS[eventid] if eventid in _ADDERS else _adder_of_unknown(eventid)
     if add is not None:
         add(session, event, at, position, new)
@@ -32,6 +35,9 @@ def _add_command(session: Aggregate, event: Event, at: str, position: int, new: 
     command = read_command(event.input or "")
     if not command.normalized:
         return
+    session.risk(command.risk)
+    if command.keys and event.eventid == "cowrie.command.input":
+        _add_injected(session, command.keys, at, position, new)
     seen = session.see("commands", CommandSeen(new, at, at, position, normalized=command.normalized), new)
     if seen is None:
         return
@@ -45,6 +51,25 @@ def _add_command(session: Aggregate, event: Event, at: str, position: int, new: 
         seen.high_risk = True
     if command.cut_chars > seen.cut_chars:
         seen.cut_chars = command.cut_chars
+
+
+def _add_injected(session: Aggregate, keys: tuple[InjectedKey, ...], at: str, position: int, new: int) -> None:
+    for key in keys:
+        seen = InjectedSeen(
+            new,
+            at,
+            at,
+            position,
+            type=key.type,
+            blob=key.blob,
+            fingerprint=key.fingerprint,
+            comment=key.comment,
+            method=key.method,
+            path=key.path,
+            bits=key.bits,
+            complete=key.complete,
+        )
+        session.see("injected", seen, new)
 
 
 def _add_login(session: Aggregate, event: Event, at: str, position: int, new: int) -> None:

@@ -23,10 +23,10 @@ from tallystick.settings import Settings
 from tallystick.supervision.exits import Exit
 from tallystick.supervision.restarting import RoleSpec
 
-SINK_PROCESSES = (("raw_events",), ("session_summaries", "sources", "dead_letters"))
-"""Which sinks share a process: rows are most of the work, the others are threads of one."""
-YIELDS = {"reader": 10, "sinks-raw_events": 0}
-"""Who steps back where processors are short during a load: sessions take longest, so they may not wait for the rows."""
+SINK_PROCESSES = (("raw_events",), ("session_summaries", "sources", "dead_letters"), ("inventories",))
+"""Which sinks share a process: rows are most of the work, what is derived may wait, the others are threads of one."""
+YIELDS = {"reader": 10, "sinks-inventories": 19}
+"""Who steps back where processors are short during a load: nothing else waits for them."""
 _TELL_SECONDS = 5.0
 
 

@@ -2,6 +2,7 @@
 
 The reader says what it has claimed; the database says what verdicts the claims have met. A load is over when the
 reader is done and every source that it named has its verdicts, or when it can't go on; it is never over silently.
+Where a replay was cut short, it is not over before the tables are full again either.
 """
 
 import time
@@ -10,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from producers.cowrie.progress import FileOutcome, Progress
+from sinks.refills import Refill, read_refills
 from sinks.standing import SourceStanding, read_standings
 from tallystick.cli.choosing import Asked
 from tallystick.cli.deployment import (
@@ -93,6 +95,7 @@ class Load:
         self._progress: dict[str, Progress] = {}
         self._outcomes: dict[str, FileOutcome] = {}
         self._standings: dict[str, SourceStanding] = {}
+        self._refills: dict[str, Refill] = {}
         self._reader_done = False
         self._problems: list[str] = []
         self._moved_at = time.monotonic()
@@ -161,14 +164,15 @@ class Load:
         try:
             with self._engine.connect() as connection:
                 seen = {standing.source: standing for standing in read_standings(connection, sources)}
+                refills = read_refills(connection)
         except sa.exc.SQLAlchemyError as error:
             if not is_transient(error):
                 raise ServiceError(f"the database can't be read: {error}") from error
             log.warning("database away", error=str(error)[:200])
             return
-        if seen != self._standings:
+        if (seen, refills) != (self._standings, self._refills):
             self._moved_at = time.monotonic()
-            self._standings = seen
+            self._standings, self._refills = seen, refills
 
     def _show(self) -> None:
         self._observer.observe(self._seen())
@@ -188,7 +192,7 @@ class Load:
                 Stage("persisted", min(persisted, total), total, "lines"),
                 *(
                     Stage(name, sum(stage.verdict is not None for stage in by_stage[name]), files, "sources")
-                    for name in ("aggregated", "verified")
+                    for name in ("aggregated", "derived", "verified")
                 ),
             ]
         )
@@ -213,6 +217,7 @@ class Load:
         waiting = [
             f"{standing.name}: {standing.trouble}" for standing in self._standings.values() if not standing.succeeded
         ]
+        waiting += [f"{sink} to be filled again: {refill}" for sink, refill in self._refills.items()]
         return "; ".join([*waiting, *self._unknown()]) or "the end"
 
     def _is_over(self, supervisor: Supervisor) -> bool:
@@ -222,7 +227,8 @@ class Load:
             self._problems.append(f"{role}: {ended.detail}; {last_words(ended)} (log: {self._logs / role}.log)")
         if self._problems:
             return True
-        return self._reader_done and all(self._is_final(outcome) for outcome in self._outcomes.values())
+        verdicts = self._reader_done and all(self._is_final(outcome) for outcome in self._outcomes.values())
+        return verdicts and not self._refills
 
     def _is_final(self, outcome: FileOutcome) -> bool:
         if not outcome.source:

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from sinks import migrate
+from sinks.refills import read_refills
 from sinks.standing import SourceStanding, StageStanding, read_standings
 from tallystick.cli.terminal import console, print_json, safe
 from tallystick.contracts.stages import Verdict
@@ -35,7 +36,7 @@ def sources(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
     with told_plainly():
         migrate.upgrade(engine, settings)
         with engine.connect() as connection:
-            standings = read_standings(connection)
+            standings, refills = read_standings(connection), read_refills(connection)
     engine.dispose()
     if as_json:
         print_json([standing_as_dict(standing) for standing in standings])
@@ -47,6 +48,8 @@ def sources(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
         print_trouble([*ending, *(standing for standing in endless if standing.followed and standing.followed.verdict)])
     else:
         typer.echo("no sources yet: `tally load PATH…` reads some")
+    for sink, refill in refills.items():
+        typer.echo(f"the tables of {sink} are being filled again: {refill}", err=as_json)
 
 
 def standing_as_dict(standing: SourceStanding) -> dict[str, object]:

@@ -60,6 +60,7 @@ def _pipeline(kind: str, *, first: str, endless: bool = False) -> Pipeline:
                 ),
             ),
             Stage("aggregated", Chain(claim=first, agent="sessions", topic=EVENTS.name, sink="session_summaries")),
+            Stage("derived", Chain(claim=first, agent="sessions", topic=EVENTS.name, sink="inventories")),
             Stage("verified", Recount()),
         ),
         endless=endless,
@@ -85,7 +86,7 @@ class UnreadableLine(TallyError):
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What every event must have: where it belongs, what it is, when it happened.
+    """What every event must have: where it belongs, what it is, when it happened; and what was typed, where it was.
 
     `session` is empty for events of the sensor itself. `read_envelope` returns `timestamp` canonical and `sensor` set.
     """
@@ -94,6 +95,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     timestamp: str
     session: Annotated[str, msgspec.Meta(max_length=MAX_SESSION_CHARS)] = ""
     sensor: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
+    input: str = ""
 
 
 class _Unchecked(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -132,7 +134,7 @@ def read_envelope(line: bytes, default_sensor: str = UNKNOWN_SENSOR, zone: tzinf
         raise UnreadableLine("timestamp is not usable", str(error)) from error
     if found.sensor and timestamp is found.timestamp:
         return found
-    return Envelope(found.eventid, timestamp, found.session, found.sensor or default_sensor)
+    return Envelope(found.eventid, timestamp, found.session, found.sensor or default_sensor, found.input)
 
 
 def read_places(lines: Sequence[bytes], default_sensor: str = UNKNOWN_SENSOR) -> list[tuple[str, str]] | None:
@@ -192,7 +194,8 @@ def _read_tolerantly(line: bytes) -> Envelope:
         found[name] = value
     if not eventid:
         raise UnreadableLine("eventid is not usable", "''")
-    return Envelope(eventid, stamp, found["session"], found["sensor"])
+    typed = fields.get("input")
+    return Envelope(eventid, stamp, found["session"], found["sensor"], typed if isinstance(typed, str) else "")
 
 
 def _check_characters(found: Envelope) -> None:
@@ -292,11 +295,28 @@ class KeySeen(Seen, omit_defaults=True, kw_only=True, gc=False):
     username: str = ""
 
 
+class InjectedSeen(Seen, omit_defaults=True, kw_only=True, gc=False):
+    """A public key that a command would add to somebody's `authorized_keys`, by `method` and to `path`.
+
+    `blob` is the base64 of its content. Where that is cut short, the key is not `complete`, and `bits` is None.
+    """
+
+    type: str
+    blob: str
+    fingerprint: str
+    comment: str = ""
+    method: str = ""
+    path: str = ""
+    bits: int | None = None
+    complete: bool = True
+
+
 class SessionState(msgspec.Struct, omit_defaults=True, gc=False):
     """A session, as far as its events are known: the value of `cowrie.sessions`, always under 1 MB when encoded.
 
     `revision` is the number of distinct events folded, and so is `event_count`: the same events make the same state.
     Counts are exact; lists hold distinct things ordered by (first event time, position, content) and are bounded.
+    `risk` is the greatest score of an event (`contracts/risk.py`).
     `cut` counts, by name of the list, the events whose thing a bound kept out; `limits` holds the rank from which on
     things are kept out. `sources` holds the highest position folded of each source. `digests` holds the identities of
     the folded events, 8 bytes each, little-endian, ascending; once there are too many, the lowest are kept,
@@ -311,6 +331,7 @@ class SessionState(msgspec.Struct, omit_defaults=True, gc=False):
     last_event_at: str = ""
     closed_at: str = ""
     kinds: dict[str, int] = {}
+    risk: int = 0
     src_ip: First | None = None
     src_port: First | None = None
     dst_ip: First | None = None
@@ -334,6 +355,7 @@ class SessionState(msgspec.Struct, omit_defaults=True, gc=False):
     files: list[FileSeen] = []
     tunnels: list[TunnelSeen] = []
     keys: list[KeySeen] = []
+    injected: list[InjectedSeen] = []
     cut: dict[str, int] = {}
     limits: dict[str, int] = {}
     sources: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Text that every database can hold: what can't be stored becomes a visible escape."""
+"""Text that every database can hold, what can't be stored becoming a visible escape; and one form for commands."""
 
 import re
 
@@ -14,3 +14,8 @@ def printable(text: str) -> str:
     if text.isascii() and "\x00" not in text:
         return text
     return _UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def normalize(text: str) -> str:
+    """Return `text` without whitespace at its ends, every other run of whitespace being one space."""
+    return " ".join(text.split())

@@ -17,7 +17,7 @@ from tests.dumps import count, dump
 from tests.support import TALLY, environment, eventually, tally
 
 EVENTS = 60_000
-ROLES = ("reader", "agents", "sinks raw_events", "sinks session_summaries", "verifier")
+ROLES = ("reader", "agents", "sinks raw_events", "sinks session_summaries", "sinks inventories", "verifier")
 
 
 @pytest.fixture(scope="module")

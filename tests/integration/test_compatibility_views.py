@@ -44,7 +44,7 @@ def filled(engine: sa.Engine) -> sa.Engine:
     put(
         engine,
         schema.raw_events,
-        {**event, "digest": 7, "source_offset": 12, "event_timestamp": AT[0]},
+        {**event, "digest": 7, "source_offset": 12, "event_timestamp": AT[0], "risk_score": 60},
         {**event, "digest": 8, "source_offset": 13, "event_timestamp": AT[1], "session_id": "", "source_id": "gone"},
     )
     summary = {"revision": 2, "event_count": 2, "source_files": ["a"], "kinds": {}, "cut": {}, "complete": True}
@@ -118,7 +118,7 @@ def test_events(filled: sa.Engine) -> None:
         "source_generation": None,
         "payload": {"n": 1},
         "payload_hash": None,
-        "risk_score": None,
+        "risk_score": 60,
         "quarantined": False,
         "session_id": "s1",
         "event_type": "cowrie.x",

@@ -91,6 +91,7 @@ def test_a_database_of_cowrieprocessor_is_told_by_name_and_not_changed(place: Se
         ),
         pytest.param(("TABLE mine (n integer)", "VIEW files AS SELECT n FROM mine"), "files", id="a view"),
         pytest.param(("TABLE cp_files (n integer)",), "cp_files", id="a table of the name of one of our views"),
+        pytest.param(("TABLE password_statistics (n integer)",), "password_statistics", id="of another of them"),
     ],
 )
 def test_any_other_program_is_refused_likewise(place: Settings, do: Do, made: tuple[str, ...], named: str) -> None:

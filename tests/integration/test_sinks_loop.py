@@ -94,8 +94,11 @@ def test_a_sink_that_waits_for_the_database_can_be_stopped(settings: Settings) -
 
 def test_offsets_beyond_the_end_of_the_topic_are_an_error_that_explains(place: Settings, engine: sa.Engine) -> None:
     row = {"cluster": cluster_id(place), "topic": place.kafka.topic(EVENTS)}
+    columns = "cluster_id, topic, sink, partition, next_offset"
     with engine.begin() as connection:
-        connection.execute(sa.text("INSERT INTO sink_offsets VALUES (:cluster, 'raw_events', :topic, 0, 1000)"), row)
+        connection.execute(
+            sa.text(f"INSERT INTO sink_offsets ({columns}) VALUES (:cluster, :topic, 'raw_events', 0, 1000)"), row
+        )
     beyond = pytest.raises(ServiceError, match="up to offset 1000, but the topic ends at 0")
     with beyond, running(place, "raw_events", "dead_letters") as sinks:
         sinks.join(30)

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from sinks.projection import projection_id
+from sinks.replaying import empty
 from tallystick.contracts import cowrie, dead_letters, stages
 from tallystick.contracts.cowrie import SessionState
 from tallystick.contracts.dead_letters import REFUSED, DeadLetter
@@ -179,6 +180,23 @@ def test_a_command_that_was_answered_is_not_answered_again_by_the_next_verifier(
     with report_of(place, count=2) as found:
         command(place, publisher, engine, attempt=2)
     assert [report.attempt for report in found] == [1, 2]
+
+
+def test_the_recount_waits_while_a_table_that_it_counts_is_filled_again(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    load(place, publisher)
+    with engine.begin() as connection:
+        empty(connection, ["raw_events", "inventories"])
+    with report_of(impatient(place, 0.1)) as found:
+        command(place, publisher, engine)
+        with pytest.raises(AssertionError, match="not within"):
+            eventually(lambda: reports(place), seconds=3)
+        with running(place, "raw_events"):
+            wait_for_rows(engine, "SELECT count(*) FROM raw_events", (32,))
+    (report,) = found
+    assert report.found == report.expected
+    assert report.found["rows"] == 32
 
 
 POISON = b'{"eventid":"e","timestamp":"2026-01-01T00:00:00Z","x":1e999999}'

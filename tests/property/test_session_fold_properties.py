@@ -38,7 +38,24 @@ KINDS = [
     "cowrie.direct-tcpip.request",
     "cowrie.virustotal.scanfile",
 ]
-TEXTS = st.sampled_from(["a", "b", "a  b", "wget x", "\x00", "\ud800", "☃", "", "d" * 40, "e" * 70, "c" * 5_000])
+INJECTION = "echo ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ me >> .ssh/authorized_keys"
+TEXTS = st.sampled_from(
+    [
+        INJECTION,
+        f"{INJECTION} && reboot",
+        "a",
+        "b",
+        "a  b",
+        "wget x",
+        "\x00",
+        "\ud800",
+        "☃",
+        "",
+        "d" * 40,
+        "e" * 70,
+        "c" * 5_000,
+    ]
+)
 PORTS = st.sampled_from([0, 22, 23, 70_000])
 TIMES = st.sampled_from(
     ["2026-11-23T03:43:43.000000Z", "2026-11-23T03:43:44Z", "2026-11-23T04:43:43+01:00", 1_795_000_000]

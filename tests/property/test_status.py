@@ -15,7 +15,7 @@ from tallystick.cli.status.gathering import Evidence, snapshot_of
 from tallystick.contracts.cowrie import KIND
 from tallystick.contracts.stages import Verdict
 
-STAGES = ("read", "persisted", "aggregated", "verified")
+STAGES = ("read", "persisted", "aggregated", "derived", "verified")
 RUN = Run("id", "host", 1, "2026-11-25T08:00:00.000000Z")
 SOURCES = ("a", "b", "path-c")
 SENSORS = ("one", "two")
@@ -63,7 +63,7 @@ def standing(source: str, attempt: int, found: tuple[Verdict | None, ...]) -> So
 
 
 standings = st.dictionaries(
-    st.sampled_from(SOURCES), st.tuples(st.integers(1, 2), st.tuples(verdicts, verdicts, verdicts, verdicts))
+    st.sampled_from(SOURCES), st.tuples(st.integers(1, 2), st.tuples(*[verdicts] * len(STAGES)))
 ).map(lambda found: {source: standing(source, *rest) for source, rest in found.items()})
 held = st.dictionaries(st.sampled_from(SOURCES), st.builds(Held, small, small, small, small, st.just(DeadLetters(1))))
 sights = st.lists(st.tuples(files(), standings, held), min_size=1, max_size=6)

@@ -16,9 +16,9 @@ ENVELOPE = Envelope("cowrie.session.connect", AT, "71865c8a47d4", "vm")
 READABLE = [
     pytest.param(USUAL + b"}", id="nothing but what is needed"),
     pytest.param(USUAL + b',"src_port":"x","message":["a"],"input":7}', id="other fields may be of any type"),
-    pytest.param(USUAL + b',"input":"\xff\xfe"}', id="invalid UTF-8 in another field"),
-    pytest.param(USUAL + b',"input":"\\ud800"}', id="a lone surrogate in another field"),
-    pytest.param(USUAL + b',"input":"\\u0000"}', id="NUL in another field"),
+    pytest.param(USUAL + b',"username":"\xff\xfe"}', id="invalid UTF-8 in another field"),
+    pytest.param(USUAL + b',"username":"\\ud800"}', id="a lone surrogate in another field"),
+    pytest.param(USUAL + b',"username":"\\u0000"}', id="NUL in another field"),
     pytest.param(USUAL + b',"ttylog":NaN}', id="NaN in another field"),
     pytest.param(USUAL + b',"size":1' + b"0" * 5_000 + b"}", id="a number of 5,000 digits in another field"),
     pytest.param(USUAL + b',"eventid":"cowrie.session.connect"}', id="a field given twice counts as given last"),
@@ -29,6 +29,19 @@ READABLE = [
 @pytest.mark.parametrize("line", READABLE)
 def test_a_line_is_an_event_whatever_its_other_fields_hold(line: bytes) -> None:
     assert cowrie.read_envelope(line, "elsewhere") == ENVELOPE
+
+
+@pytest.mark.parametrize(
+    ("line", "typed"),
+    [
+        pytest.param(b"}", "", id="nothing"),
+        pytest.param(b',"input":"ls"}', "ls", id="text"),
+        pytest.param(b',"input":"a\xff"}', "a\udcff", id="invalid UTF-8"),
+        pytest.param(b',"input":["ls"]}', "", id="no text"),
+    ],
+)
+def test_what_was_typed(line: bytes, typed: str) -> None:
+    assert cowrie.read_envelope(USUAL + line).input == typed
 
 
 DEFAULTS = [

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from base64 import b64encode
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from streams.sessions import aggregate, bounded, fold
-from streams.sessions.commands import MAX_COMMAND_CHARS, is_high_risk, normalize
+from streams.sessions.commands import MAX_COMMAND_CHARS
 from streams.sessions.fold import SessionFold
 from streams.sessions.kinds import MAX_URL_CHARS
 from tallystick.contracts.cowrie import (
@@ -22,6 +23,8 @@ from tallystick.contracts.cowrie import (
     parse_tolerantly,
     session_key,
 )
+from tallystick.contracts.risk import of_command
+from tallystick.contracts.text import normalize
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "samples" / "cowrie" / "cowrie-3.1.4.json.gz"
 MEGABYTE = 1_000_000
@@ -210,7 +213,7 @@ def test_normalized_commands(text: str, normalized: str) -> None:
     ],
 )
 def test_a_command_of_high_risk(command: str) -> None:
-    assert is_high_risk(command)
+    assert of_command(command)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,7 @@ def test_a_command_of_high_risk(command: str) -> None:
     ],
 )
 def test_a_command_of_no_high_risk(command: str) -> None:
-    assert not is_high_risk(command)
+    assert not of_command(command)
 
 
 def test_credentials_are_kept_apart_by_outcome_and_key() -> None:
@@ -377,6 +380,12 @@ def test_past_the_bound_of_digests_watermarks_tell_what_is_new(monkeypatch: pyte
 HOSTILE = '\x01\U0001f40d"\\\x00' * 700
 
 
+def injection(number: int) -> str:
+    """Return a command that injects a long key of its own, with a comment and a path of the greatest length."""
+    content = b"\0\0\0\7ssh-rsa" + number.to_bytes(2_000)
+    return f"echo 'ssh-rsa {b64encode(content).decode()} {'☃' * 200}' >> {'☃' * 200}/authorized_keys"
+
+
 def hostile_events() -> list[bytes]:
     """Fill every list past its bound with what grows most in JSON, then the digests."""
     lines = []
@@ -391,6 +400,7 @@ def hostile_events() -> list[bytes]:
             event("client.version", n, version=text),
             event("client.kex", n, hassh=text),
             event("session.params", n, arch=text),
+            event("command.input", n, input=injection(n)),
         ]
     return lines + [event("command.input", n % 60, input=f"{n}") for n in range(14_000)]
 
@@ -406,12 +416,12 @@ def test_no_attacker_makes_a_state_of_a_megabyte() -> None:
     encoded = encode_state(state)
     assert 0.5 * MEGABYTE < len(encoded) < MEGABYTE
     assert decode_state(encoded) == state
-    assert set(state.cut) == {"commands", "logins", "files", "tunnels", "keys", "kinds"}
+    assert set(state.cut) == {"commands", "logins", "files", "tunnels", "keys", "injected", "kinds"}
     assert set(state.limits) == {*state.cut, "sources"}
     assert not state.digests_complete
     assert state.event_count == len(lines)
     assert (
-        state.command_count == 14_400 == sum(command.occurrences for command in state.commands) + state.cut["commands"]
+        state.command_count == 14_800 == sum(command.occurrences for command in state.commands) + state.cut["commands"]
     )
     assert sum(login.occurrences for login in state.logins) + state.cut["logins"] == state.login_failed == 400
     assert sum(state.kinds.values()) + state.cut["kinds"] == len(lines)
@@ -433,6 +443,44 @@ def test_a_few_entries_fit_every_bound_however_long_they_are(name: str) -> None:
     assert bounded.FEW * (bound.entry_bytes + 2 + 6 * LONGEST[name]) <= bound.max_bytes
 
 
+def test_a_few_injected_keys_fit_their_bound_however_long_they_are() -> None:
+    lines = [event("command.input", n, input=injection(n)) for n in range(2 * bounded.FEW)]
+    state = folded(*lines)
+    encoded = len(json.dumps(msgspec.to_builtins(state.injected), ensure_ascii=False).encode())
+    assert len(state.injected) > bounded.FEW
+    assert encoded * bounded.FEW / len(state.injected) < aggregate.BOUNDS["injected"].max_bytes
+
+
+def test_keys_that_commands_inject() -> None:
+    blob = "AAAAC3NzaC1lZDI1NTE5AAAAIFqJSYvl4SuNYzpE/7N+gDUjY1uGF8UlXQIEIABAPAox"
+    inject = f"echo ssh-ed25519 {blob} me >> ~/.ssh/authorized_keys"
+    state = folded(
+        event("command.input", 2, input=inject),
+        event("command.failed", 2, input=inject),
+        event("command.input", 1, input=f"  {inject}"),
+        event("command.input", 3, input=f"printf 'ssh-ed25519 {blob} you' > ~/.ssh/authorized_keys"),
+    )
+    names = ("occurrences", "first", "last", "blob", "bits", "comment", "method")
+    assert shown(state.injected, *names) == [
+        (2, at(1), at(2), blob, 256, "me", "direct_echo"),
+        (1, at(3), at(3), blob, 256, "you", "printf"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "score"),
+    [
+        pytest.param([event("session.connect")], 0, id="nothing happens"),
+        pytest.param([event("login.success"), event("login.failed")], 30, id="the greatest event"),
+        pytest.param([event("command.input", input="uname  -a")], 20, id="a command"),
+        pytest.param([event("command.input", input="a\n./xmrig")] * 2, 90, id="a command of high risk"),
+        pytest.param([event("command.input", input="x" * 5_000 + " xmrig")], 90, id="past the end of what is listed"),
+    ],
+)
+def test_the_risk_of_a_session(lines: list[bytes], score: int) -> None:
+    assert folded(*lines).risk == score
+
+
 def test_no_command_holds_up_the_fold() -> None:
     # Linear patterns take milliseconds for these; one that backtracks would take minutes.
     for seed in [
@@ -448,7 +496,7 @@ def test_no_command_holds_up_the_fold() -> None:
         "shred ",
         "sudo ",
     ]:
-        is_high_risk(seed * 100_000 + " cron | /dev/ nc hist HIST tables passwd")
+        of_command(seed * 100_000 + " cron | /dev/ nc hist HIST tables passwd")
 
 
 def naive(events: list[dict[str, Any]]) -> dict[str, Any]:

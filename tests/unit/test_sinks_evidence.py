@@ -10,11 +10,18 @@ AT = "2026-01-01T00:00:00.000000Z"
 CLAIM = Claimed("s", KIND, "/a", "read", 2, AT, {"events": 5}, {})
 ROWS = Observed("s", "raw_events", "p", AT, {0: Passed(9, inserted=4, present=1)})
 SUMMARIES = Observed("s", "session_summaries", "p", AT, {0: Passed(3)})
+INVENTORIES = Observed("s", "inventories", "p", AT, {0: Passed(2)})
 RECORDED = Observed("s", "sources", "p", AT, attempt=2)
 AGENT = Observed("s", "sessions", "", AT, {0: Passed(9)}, produced={0: 3})
 REPORT = Reported("s", "verified", 2, "p", AT, {"rows": 5}, {"rows": 5})
 OURS = Projection(
-    observations={"raw_events": ROWS, "session_summaries": SUMMARIES, "sources": RECORDED}, reports={"verified": REPORT}
+    observations={
+        "raw_events": ROWS,
+        "session_summaries": SUMMARIES,
+        "inventories": INVENTORIES,
+        "sources": RECORDED,
+    },
+    reports={"verified": REPORT},
 )
 STATE = SourceState(
     "s",
@@ -39,7 +46,16 @@ STATE = SourceState(
             },
             id="aggregated: agent and sink",
         ),
-        pytest.param(3, {"report": REPORT}, id="verified: the report"),
+        pytest.param(
+            3,
+            {
+                "claim": "read",
+                "observed": {"sessions": AGENT.partitions, "inventories": INVENTORIES.partitions},
+                "produced": {0: 3},
+            },
+            id="derived: agent and sink",
+        ),
+        pytest.param(4, {"report": REPORT}, id="verified: the report"),
     ],
 )
 def test_evidence_shows_both_halves(stage: int, expected: dict[str, object]) -> None:

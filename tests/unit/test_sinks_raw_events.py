@@ -9,8 +9,9 @@ from sinks.sink import Record
 from sinks.writers import copy_fields
 from sinks.writers.postgresql import PostgresqlWriter
 from sinks.writers.sqlite import SqliteWriter
+from streams.sessions.fold import SessionFold
 from tallystick.contracts import cowrie, slices
-from tallystick.contracts.cowrie import UnreadableLine
+from tallystick.contracts.cowrie import SessionState, UnreadableLine
 from tallystick.contracts.slices import Headers
 from tallystick.errors import ContractError
 
@@ -41,12 +42,39 @@ def test_a_row_of_copy_has_the_fields_of_its_columns_types() -> None:
         "event_timestamp": copy_fields.timestamptz("2025-12-31T22:00:00.000000Z"),
         "payload": copy_fields.jsonb(LINE),
         "raw": copy_fields.NULL,
+        "risk_score": copy_fields.integer(0),
     }
 
 
 def test_a_row_of_sqlite_has_plain_text() -> None:
     (row,) = RawEvents(SqliteWriter()).decode(record(LINE)).entries
-    assert row[5:] == ("e", "2025-12-31T22:00:00.000000Z", LINE.decode(), None)
+    assert row[5:] == ("e", "2025-12-31T22:00:00.000000Z", LINE.decode(), None, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "score"),
+    [
+        pytest.param({"eventid": "cowrie.session.connect"}, 0, id="a kind without a rule"),
+        pytest.param({"eventid": "cowrie.login.success", "input": "xmrig"}, 30, id="no command, whatever it holds"),
+        pytest.param({"eventid": "cowrie.command.input", "input": "uname"}, 20, id="a command"),
+        pytest.param({"eventid": "cowrie.command.input", "input": "rm\t -rf x"}, 45, id="a command of high risk"),
+        pytest.param({"eventid": "cowrie.command.input", "input": "xmrig" + "x" * 5_000}, 90, id="a long one"),
+        pytest.param({"eventid": "cowrie.command.input", "input": ["xmrig"]}, 20, id="a command that is no text"),
+        pytest.param({"eventid": "cowrie.command.input", "input": "xmrig \ud800"}, 90, id="with a lone surrogate"),
+    ],
+)
+def test_the_score_of_an_event(fields: dict[str, object], score: int) -> None:
+    line = json.dumps({"timestamp": "2026-01-01T00:00:00Z", **fields}).encode()
+    (row,) = RawEvents(SqliteWriter()).decode(record(line)).entries
+    assert row[-1] == score
+    assert folded(line) == score
+
+
+def folded(line: bytes) -> int:
+    """Return the score that the sessions' fold finds."""
+    fold = SessionFold(SessionState("sensor", "s1"))
+    assert fold.apply(source="a", positions=[0], events=[line]) == []
+    return fold.state().risk
 
 
 def test_events_that_cannot_be_read_are_refused_with_their_positions_and_the_rest_is_kept() -> None:
@@ -113,7 +141,7 @@ def test_what_a_database_cannot_hold_becomes_visible(line: bytes, shown: object)
 def test_only_lines_that_need_it_are_kept_twice() -> None:
     nul = b'{"eventid":"e","timestamp":"2026-01-01T00:00:00Z","x":"\\u0000"}'
     rows = RawEvents(PostgresqlWriter()).decode(record(nul, LINE)).entries
-    assert [row[-1] for row in rows] == [copy_fields.text(nul), copy_fields.NULL]
+    assert [row[-2] for row in rows] == [copy_fields.text(nul), copy_fields.NULL]
 
 
 def test_a_line_that_holds_nan_and_is_no_object_is_refused() -> None:

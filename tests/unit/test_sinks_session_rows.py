@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from sinks import session_rows as rows
-from tallystick.contracts.cowrie import CommandSeen, FileSeen, First, KeySeen, LoginSeen, SessionState
+from tallystick.contracts.cowrie import CommandSeen, FileSeen, First, InjectedSeen, KeySeen, LoginSeen, SessionState
 
 AT = "2026-01-01T00:00:00.000000Z"
 
@@ -36,6 +36,8 @@ def test_the_summary_carries_the_names_that_people_query() -> None:
             LoginSeen(1, AT, AT, 0, username="root", password="good", succeeded=True),
         ],
         keys=[KeySeen(1, AT, AT, 0, fingerprint="f1"), KeySeen(1, AT, AT, 0, fingerprint="f1", username="x")],
+        injected=[InjectedSeen(1, AT, AT, 0, type="ssh-dss", blob="AAAA", fingerprint="f2")],
+        risk=80,
         sources={"b": 1, "a": 2},
     )
     found = summary(state)
@@ -48,13 +50,14 @@ def test_the_summary_carries_the_names_that_people_query() -> None:
             "last_event_at": None,
             "file_downloads": 7,
             "ssh_key_injections": 3,
-            "unique_ssh_keys": 1,
+            "unique_ssh_keys": 2,
             "ssh_key_fingerprint": "f1",
             "password_hash": hashlib.sha256(b"good").hexdigest(),
             "command_signature": hashlib.sha256(b"echo x >> .ssh/authorized_keys\nid").hexdigest(),
             "source_files": '["a","b"]',
             "kinds": '{"a":8,"b":1}',
             "complete": True,
+            "risk_score": 80,
         }
         == found
     )

@@ -60,12 +60,17 @@ def summaries(first: int = 2, second: int = 4) -> Observed:
     return Observed("s", "session_summaries", DATABASE, at(4), {0: Passed(first), 1: Passed(second)})
 
 
+def inventories(first: int = 2, second: int = 4) -> Observed:
+    return Observed("s", "inventories", DATABASE, at(4), {0: Passed(first), 1: Passed(second)})
+
+
 def report(attempt: int = 1, **found: int) -> Reported:
     return Reported("s", "verified", attempt, DATABASE, at(5), {"rows": 10}, found)
 
 
 ALL_THERE = raw_events(Passed(5, inserted=4), Passed(7, inserted=6))
-HEALTHY: list[StageEvent] = [started(), claimed(), ALL_THERE, recorded(), folded(), summaries(), report(rows=10)]
+SINKS = [ALL_THERE, recorded(), summaries(), inventories()]
+HEALTHY: list[StageEvent] = [started(), claimed(), folded(), *SINKS, report(rows=10)]
 
 
 def tell(events: list[StageEvent]) -> tuple[SourceState, list[Outcome], list[Command]]:
@@ -81,10 +86,10 @@ def verdicts(events: list[StageEvent]) -> dict[str, str]:
     return {outcome.stage: str(outcome.verdict) for outcome in tell(events)[1]}
 
 
-def test_a_source_whose_halves_tally_succeeds_in_all_four_stages_in_order() -> None:
+def test_a_source_whose_halves_tally_succeeds_in_all_five_stages_in_order() -> None:
     _, outcomes, commands = tell(HEALTHY)
     assert [(o.stage, o.verdict) for o in outcomes] == [
-        (stage, Verdict.SUCCEEDED) for stage in ("read", "persisted", "aggregated", "verified")
+        (stage, Verdict.SUCCEEDED) for stage in ("read", "persisted", "aggregated", "derived", "verified")
     ]
     assert [(c.stage, c.attempt, c.projection) for c in commands] == [("verified", 1, DATABASE)]
 
@@ -141,7 +146,7 @@ def test_a_source_whose_halves_tally_succeeds_in_all_four_stages_in_order() -> N
         ),
         pytest.param(
             [started(), claimed(events=0), recorded()],
-            {"read": "succeeded", "persisted": "succeeded", "aggregated": "succeeded"},
+            dict.fromkeys(("read", "persisted", "aggregated", "derived"), "succeeded"),
             id="an empty source succeeds once the database has recorded its claim of nothing",
         ),
         pytest.param(
@@ -155,8 +160,13 @@ def test_a_source_whose_halves_tally_succeeds_in_all_four_stages_in_order() -> N
             id="an agent that has not passed the claim's offsets is awaited",
         ),
         pytest.param(
+            [started(), claimed(), folded(), ALL_THERE, recorded(), summaries(), inventories(second=3)],
+            dict.fromkeys(("read", "persisted", "aggregated"), "succeeded"),
+            id="inventories that are behind what the agent wrote are awaited, and the recount with them",
+        ),
+        pytest.param(
             [*HEALTHY[:-1], report(rows=9)],
-            {"read": "succeeded", "persisted": "succeeded", "aggregated": "succeeded", "verified": "mismatch"},
+            dict.fromkeys(("read", "persisted", "aggregated", "derived"), "succeeded") | {"verified": "mismatch"},
             id="a recount that finds something else is a mismatch",
         ),
         pytest.param(
@@ -194,7 +204,7 @@ def test_the_recount_is_commanded_by_the_verdict_before_it_and_only_once() -> No
 
 def test_repeats_bring_no_second_verdict() -> None:
     _, outcomes, _ = tell([event for event in HEALTHY for _ in range(3)])
-    assert len(outcomes) == 4
+    assert len(outcomes) == 5
 
 
 def test_each_database_gets_its_own_verdict() -> None:
@@ -215,10 +225,10 @@ def test_a_newer_attempt_is_judged_anew_and_an_older_ones_words_change_nothing()
     late = Failed("s", cowrie.KIND, "/log", "read", 1, at(9), "killed")
     state, outcomes, _ = tell([*HEALTHY, started(2), late, claimed(1), report(rows=9)])
     assert state.attempt == 2
-    assert len(outcomes) == 4
+    assert len(outcomes) == 5
     assert state.projections[""].stages["read"].verdict is None
     _, outcomes, commands = tell([*HEALTHY, started(2), claimed(2), recorded(2), report(2, rows=10)])
-    assert [(o.attempt, o.verdict) for o in outcomes[4:]] == [(2, Verdict.SUCCEEDED)] * 4
+    assert [(o.attempt, o.verdict) for o in outcomes[5:]] == [(2, Verdict.SUCCEEDED)] * 5
     assert [c.attempt for c in commands] == [1, 2]
 
 

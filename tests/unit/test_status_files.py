@@ -33,7 +33,10 @@ def told(path: str, state: str, *, sensor: str = "hp1", **more: Any) -> Progress
 
 
 def standing(path: str, *verdicts: Verdict | None, attempt: int = 1) -> SourceStanding:
-    stages = [StageStanding(name, 1, verdict, "why", 0, 0, "", "") for name, verdict in zip(STAGES, verdicts)]  # noqa: B905
+    named = dict(zip(STAGES, verdicts, strict=False))
+    if "aggregated" in named:
+        named["derived"] = named["aggregated"]
+    stages = [StageStanding(name, 1, verdict, "why", 0, 0, "", "") for name, verdict in named.items()]
     return SourceStanding(f"source of {path}", KIND, path, attempt, 0, 0, 0, 0, stages)
 
 
