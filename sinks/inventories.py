@@ -147,6 +147,7 @@ class Inventories(Sink[SessionState]):
     """
 
     name = "inventories"
+    patience = 5.0
     topic = cowrie.SESSIONS
 
     def __init__(self, writer: Writer) -> None:

@@ -41,6 +41,7 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 _FAREWELL_SECONDS = 5.0
+_REST_SECONDS = 0.3
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -90,6 +91,7 @@ class SinkLoop:
         self._member = Membership(consumer, topic=topic)
         self._ledger = Ledger(cluster=place.cluster, sink=sink.name, topic=topic, projection=place.projection)
         self._next: dict[int, int] = {}
+        self._ends: list[int] | None = None
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Store what comes until `stop` returns True. Raises what can't be mended by waiting.
@@ -119,6 +121,7 @@ class SinkLoop:
         read = [record for record in read if record.offset >= expected[record.partition]]
         if not read or self._member.waiting is not None:
             return
+        self._await_rest(stop)
         batch = self._decode(read)
         counts, entries = self._patiently("store a batch", lambda: self._commit(batch, expected, stop), stop)
         self._next |= batch.ends
@@ -126,6 +129,16 @@ class SinkLoop:
         self._announcer.observe(self._ledger.observations(counts))
         self._announcer.observe(self._sink.observe(entries))
         self._member.tell_kafka(batch.ends)
+
+    def _await_rest(self, stop: Callable[[], bool]) -> None:
+        """Let the topic come to rest, as long as the sink has patience; what was at rest is not waited for again."""
+        deadline = time.monotonic() + self._sink.patience
+        while time.monotonic() < deadline and not stop():
+            ends = self._member.ends()
+            if ends is None or ends == self._ends:
+                return
+            self._ends = ends
+            time.sleep(_REST_SECONDS)
 
     def _take_up(self, partitions: list[int], stop: Callable[[], bool]) -> None:
         generation = self._member.generation

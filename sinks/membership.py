@@ -68,6 +68,15 @@ class Membership:
                 )
         return batch if generation == self.generation else []
 
+    def ends(self) -> list[int] | None:
+        """Return where the partitions that are held end now, in order; None where Kafka doesn't answer."""
+        try:
+            held = sorted(self._consumer.assignment(), key=lambda where: where.partition)
+            return [self._consumer.get_watermark_offsets(where, timeout=10)[1] for where in held]
+        except KafkaException as error:
+            log.info("Kafka doesn't say where the topic ends", topic=self._topic, error=error.args[0].str())
+            return None
+
     @contextmanager
     def paused(self) -> Iterator[Callable[[float], None]]:
         """Read nothing, but stay in the group: yields a function that sleeps some seconds while it keeps polling."""

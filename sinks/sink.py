@@ -58,6 +58,9 @@ class Sink(ABC, Generic[Entry]):
 
     name: str
     topic: Topic
+    patience: float = 0.0
+    """For so many seconds a batch may wait while the topic grows, where nobody waits for this sink: during a load it
+    then takes nothing from those who are waited for."""
 
     @abstractmethod
     def decode(self, record: Record) -> Decoded[Entry]:

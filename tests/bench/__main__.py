@@ -139,7 +139,9 @@ def _end_to_end(settings: Settings, servers: Settings, log: Path, events: int) -
         running.start_clock()
         started = time.monotonic()
         reader = running.start("reader", str(log))
-        verified = wait_for(lambda: scalar(engine, VERDICTS.format("'verified'")) == 2, what="the last verdict")
+        verified = wait_for(
+            lambda: scalar(engine, VERDICTS.format("'verified'")) == 2, what="the last verdict", every=0.25
+        )
         if reader.wait() != 0:
             sys.exit("bench: the reader failed")
         usage = running.used()

@@ -26,6 +26,10 @@ class Usage(msgspec.Struct):
     cpu_seconds: float = 0.0
 
 
+LOOK_SECONDS = 1.0
+"""How often memory is looked at. Each look reads the table of all processes, which takes from what is measured."""
+
+
 class Roles:
     """Role processes of one deployment, and a thread that watches what they use."""
 
@@ -53,10 +57,12 @@ class Roles:
 
     def start_clock(self) -> None:
         """Leave out of every figure what has been used so far."""
+        self._look()
         self._before = {name: usage.cpu_seconds for name, usage in self.usage.items()}
 
     def used(self) -> dict[str, Usage]:
         """Return what each process has used since the clock was started."""
+        self._look()
         return {
             name: Usage(usage.peak_mib, usage.cpu_seconds - self._before.get(name, 0.0))
             for name, usage in self.usage.items()
@@ -77,17 +83,20 @@ class Roles:
             process.wait(30)
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.2):
-            for name, process in list(self._processes.items()):
-                try:
-                    family = [process, *process.children(recursive=True)]
-                    memory = sum(member.memory_info().rss for member in family) / MIB
-                    cpu = sum(sum(member.cpu_times()[:2]) for member in family)
-                except psutil.NoSuchProcess:
-                    continue
-                usage = self.usage.setdefault(name, Usage())
-                usage.peak_mib = max(usage.peak_mib, memory)
-                usage.cpu_seconds = max(usage.cpu_seconds, cpu)
+        while not self._stop.wait(LOOK_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        for name, process in list(self._processes.items()):
+            try:
+                family = [process, *process.children(recursive=True)]
+                memory = sum(member.memory_info().rss for member in family) / MIB
+                cpu = sum(sum(member.cpu_times()[:2]) for member in family)
+            except psutil.NoSuchProcess:
+                continue
+            usage = self.usage.setdefault(name, Usage())
+            usage.peak_mib = max(usage.peak_mib, memory)
+            usage.cpu_seconds = max(usage.cpu_seconds, cpu)
 
 
 @contextmanager
@@ -100,13 +109,16 @@ def roles(settings: Settings, log: Path) -> Iterator[Roles]:
         running.stop()
 
 
-def wait_for(look: Callable[[], bool], *, what: str, seconds: float = 600.0) -> float:
-    """Wait until `look` is True and return the time at which it was; ends the benchmark after `seconds`."""
+def wait_for(look: Callable[[], bool], *, what: str, seconds: float = 600.0, every: float = 0.02) -> float:
+    """Wait until `look` is True and return the time at which it was; ends the benchmark after `seconds`.
+
+    It looks `every` so many seconds: seldom where looking takes something from what is measured.
+    """
     deadline = time.monotonic() + seconds
     while not look():
         if time.monotonic() > deadline:
             sys.exit(f"bench: {what} did not happen within {seconds:.0f} s")
-        time.sleep(0.02)
+        time.sleep(every)
     return time.monotonic()
 
 
