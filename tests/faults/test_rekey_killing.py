@@ -12,7 +12,7 @@ from producers.checkpoints import read_checkpoints
 from producers.cowrie.generator import Plan, lines
 from sinks import migrate
 from sinks.schema import raw_events, session_summaries
-from tallystick.contracts.cowrie import parse_tolerantly
+from tallystick.contracts.cowrie import KAFKA_PIPELINE, parse_tolerantly
 from tallystick.database.engine import make_engine
 from tallystick.settings import Settings
 from tests.foreign import Foreign, foreign_topic
@@ -78,7 +78,11 @@ def test_records_count_once_however_often_the_process_is_killed(settings: Settin
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        eventually(lambda: ask(settings, VERDICTS), until=lambda found: found == [(4 * 3,)], seconds=120)
+        eventually(
+            lambda: ask(settings, VERDICTS),
+            until=lambda found: found == [(len(KAFKA_PIPELINE.stages) * 3,)],
+            seconds=120,
+        )
         sources = tally_json(settings, "sources", "--json")
     assert {source["succeeded"] for source in sources} == {True}
     assert sum(source["lines"] for source in sources) == len(records)
