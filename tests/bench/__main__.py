@@ -27,7 +27,6 @@ from tests.bench.copying import copy_rate, scalar
 from tests.bench.latency import Latency, measure
 from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, roles, wait_for, write_json
 
-SINKS = ("raw_events", "session_summaries", "sources", "dead_letters")
 VERDICTS = "SELECT count(*) FROM source_stages WHERE verdict = 'succeeded' AND stage IN ({})"
 
 
