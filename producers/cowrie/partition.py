@@ -164,12 +164,11 @@ class PartitionStream:
         if not self._outlet.settle():
             return False
         at = self._at = msgspec.structs.replace(self._at, ends=self._outlet.ends, at=timestamps.now())
-        counts = {"lines": at.lines, "events": at.events, "dead": at.dead, "blank": at.blank}
-        self._attempt.claim(counts=counts, ends=at.ends, digest="")
+        self._attempt.claim(counts=at.counts, ends=at.ends, digest="")
         if not self._outlet.settle():
             return False
         self._checkpoints.save(msgspec.structs.replace(at, claimed=True))
-        log.info("read a partition", name=self.place.name, source=self.place.source, position=at.position, **counts)
+        log.info("read a partition", name=self.place.name, source=self.place.source, position=at.position, **at.counts)
         return self._outlet.settle()
 
     def _next_attempt(self) -> Attempt:

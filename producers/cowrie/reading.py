@@ -356,13 +356,7 @@ def _claim(attempt: Attempt, at: Checkpoint) -> None:
 
 
 def _counts(at: Checkpoint) -> dict[str, int]:
-    return {
-        "lines": at.lines,
-        "events": at.events,
-        "dead": at.dead,
-        "blank": at.blank,
-        "bytes": at.position + at.unfinished,
-    }
+    return {**at.counts, "bytes": at.position + at.unfinished}
 
 
 def _tell(

@@ -11,16 +11,16 @@ What is to be sent stands in a plan, a file: the same plan is the same source, s
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from producers.checkpoints import Checkpoints, read_checkpoints
-from producers.cowrie.progress import FileOutcome, Progress, State, Throttle
-from producers.cowrie.reading import Tools, attempt_of, nothing_read
+from producers.cowrie.progress import FileOutcome, Progress
+from producers.cowrie.reading import Tools, nothing_read
 from producers.cowrie.scanning import compacted
+from producers.cowrie.sending import Sending
 from producers.cowrie.windows import TOO_LONG
-from producers.outlet import STOP_SECONDS, Outlet, Record
+from producers.outlet import STOP_SECONDS, Record
 from tallystick.contracts import retries, slices, timestamps
 from tallystick.contracts.cowrie import (
     EVENTS,
@@ -34,7 +34,6 @@ from tallystick.contracts.cowrie import (
 )
 from tallystick.contracts.dead_letters import LetterRef, encode_ref
 from tallystick.contracts.retries import Retried
-from tallystick.contracts.sources import Checkpoint
 from tallystick.errors import UsageError
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
@@ -42,7 +41,6 @@ from tallystick.settings import Settings
 
 log = get_logger(__name__)
 
-_PROGRESS_SECONDS = 0.2
 _AT_ONCE = 500
 
 
@@ -112,46 +110,25 @@ def retry_plans(
         yield outcome
 
 
-class Retrying:
+class Retrying(Sending):
     """Sends one plan. Use it once."""
 
     def __init__(self, tools: Tools, path: Path) -> None:
-        self._tools, self._path = tools, path
         parts = list(retried(read_plan(path)))
-        self._source, self._size = retries.retry_source(parts), len(parts)
-        self._known = tools.checkpoints.known.get(self._source) or msgspec.structs.replace(
-            nothing_read(self._source), kind=RETRY_KIND
-        )
-        letters = "1 dead letter" if self._size == 1 else f"{self._size} dead letters"
-        self._at = msgspec.structs.replace(
-            self._known, name=f"retry of {letters}", attempt=self._known.attempt + 1, claimed=False
-        )
-        self._attempt = attempt_of(tools, self._at)
-        self._outlet = Outlet(
-            tools.settings,
-            tools.publisher,
-            tools.checkpoints,
-            ends=self._known.ends,
-            stop=tools.stop,
-            on_wait=self._on_wait,
-        )
-        self._throttle = Throttle(_PROGRESS_SECONDS)
+        source, size = retries.retry_source(parts), len(parts)
+        known = tools.checkpoints.known.get(source) or msgspec.structs.replace(nothing_read(source), kind=RETRY_KIND)
+        letters = "1 dead letter" if size == 1 else f"{size} dead letters"
+        super().__init__(tools, known=known, name=f"retry of {letters}", size=size)
+        self._path, self._source = path, source
 
     def run(self) -> FileOutcome:
         """Do it. Raises ServiceError for what Kafka refuses."""
         if self._known.claimed:
-            return self._claim_again()
-        self._tell("reading")
-        self._attempt.start()
-        self._tools.checkpoints.save(self._at)
-        if not self._outlet.settle() or not self._send_all() or not self._outlet.settle():
+            return self._claim_again(digest=self._source)
+        if not self._begin() or not self._send_all() or not self._outlet.settle():
             return self._end("interrupted")
-        self._at = msgspec.structs.replace(self._at, ends=self._outlet.ends, at=timestamps.now())
-        self._claim()
-        if not self._outlet.settle():
+        if not self._conclude(digest=self._source):
             return self._end("interrupted")
-        self._at = msgspec.structs.replace(self._at, claimed=True)
-        self._tools.checkpoints.save(self._at)
         log.info("retried dead letters", source=self._source, letters=self._size)
         return self._end("claimed")
 
@@ -191,43 +168,6 @@ class Retrying:
         )
         return Record(EVENTS, one.key, value, [*headers, (retries.HEADER, encode_ref(one.letter))])
 
-    def _claim_again(self) -> FileOutcome:
-        """Say of a source in which nothing has changed what was said of it last."""
-        self._at = self._known
-        self._attempt = attempt_of(self._tools, self._at)
-        self._claim()
-        return self._end("claimed")
-
-    def _claim(self) -> None:
-        self._attempt.claim(counts=_counts(self._at), ends=self._at.ends, digest=self._source)
-
-    def _on_wait(self) -> None:
-        self._attempt.beat()
-        if self._throttle.due():
-            self._tell("reading")
-
-    def _end(self, state: State) -> FileOutcome:
-        self._tell(state)
-        at = self._at
-        return FileOutcome(at.name, at.source, at.attempt, state, _counts(at), claimed=at.claimed)
-
-    def _tell(self, state: Literal["reading"] | State) -> None:
-        at = self._at
-        self._tools.on_progress(
-            Progress(
-                path=at.name,
-                source=at.source,
-                attempt=at.attempt,
-                position=at.position,
-                bytes_read=at.position,
-                size=self._size,
-                lines=at.lines,
-                events=at.events,
-                dead=0,
-                state=state,
-            )
-        )
-
 
 def _planned(line: bytes, where: str) -> Planned:
     try:
@@ -236,7 +176,3 @@ def _planned(line: bytes, where: str) -> Planned:
         raise UsageError(
             f"{where}: not part of a plan: {error}; remove that file, and run `tally dlq retry` again"
         ) from error
-
-
-def _counts(at: Checkpoint) -> dict[str, int]:
-    return {"lines": at.lines, "events": at.events, "dead": 0, "blank": 0}

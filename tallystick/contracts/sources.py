@@ -37,6 +37,11 @@ class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     whole: str = ""
     damage: str = ""
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a claim says of the lines that were read."""
+        return {"lines": self.lines, "events": self.events, "dead": self.dead, "blank": self.blank}
+
 
 def log_source_id(first_line: bytes, variant: int = 0) -> str:
     """Return the id of a log file: 16 hex digits, a digest of its first complete line (without the line end).

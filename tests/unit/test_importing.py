@@ -204,7 +204,7 @@ def test_a_letter_of_several_events_is_several_positions(url: str) -> None:
 
 
 def test_an_import_that_was_stopped_goes_on_where_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("producers.cowrie.importing.importer._PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("producers.cowrie.sending.PROGRESS_SECONDS", 0.0)
     world = ImportWorld(window_bytes=4_000)
     stopped = world.bring(url, stop=lambda: any(progress.events > 100 for progress in world.progress))
     assert [outcome.state for outcome in stopped] == ["interrupted", "interrupted"]

@@ -9,7 +9,6 @@
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import msgspec
 
@@ -17,13 +16,13 @@ from producers.checkpoints import Checkpoints, read_checkpoints
 from producers.cowrie.importing.database import OldDatabase, OldRow, Table
 from producers.cowrie.importing.identity import Place, Selection, bound, chained, recognise
 from producers.cowrie.importing.windows import Wanted, long_rows, sort_rows, too_long
-from producers.cowrie.progress import FileOutcome, Progress, State, Throttle
-from producers.cowrie.reading import Tools, attempt_of, nothing_read
+from producers.cowrie.progress import FileOutcome, Progress, Throttle
+from producers.cowrie.reading import Tools, nothing_read
+from producers.cowrie.sending import PROGRESS_SECONDS, Sending
 from producers.cowrie.windows import Window, runs
-from producers.outlet import STOP_SECONDS, Outlet, Record
+from producers.outlet import STOP_SECONDS, Record
 from tallystick.contracts import dead_letters, slices, timestamps
 from tallystick.contracts.cowrie import EVENTS, IMPORT_KIND, SCHEMA, UNKNOWN_SENSOR
-from tallystick.contracts.sources import Checkpoint
 from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
@@ -31,7 +30,6 @@ from tallystick.settings import Settings
 
 log = get_logger(__name__)
 
-_PROGRESS_SECONDS = 0.2
 _COPIES = 8
 """Of a command, a payload of the old tool holds up to six copies; so much longer than a line may it be."""
 
@@ -82,7 +80,7 @@ def import_table(tools: Tools, old: OldDatabase, table: Table, *, since: str, un
     if tools.stop():
         return FileOutcome(name, "", 0, "interrupted", {})
     last_id = old.last_id(table)
-    throttle = Throttle(_PROGRESS_SECONDS)
+    throttle = Throttle(PROGRESS_SECONDS)
 
     def rows() -> Iterator[OldRow]:
         for row in _every(tools, old, table):
@@ -103,7 +101,7 @@ def _every(tools: Tools, old: OldDatabase, table: Table) -> Iterator[OldRow]:
         after = page[-1].id
 
 
-class _Importing:
+class _Importing(Sending):
     """Sends what is new in one table whose source has been recognised, and claims it. Use it once."""
 
     def __init__(
@@ -117,57 +115,29 @@ class _Importing:
         place: Place,
         last_id: int,
     ) -> None:
-        self._tools, self._old, self._table, self._last_id = tools, old, table, last_id
         known = place.checkpoint or msgspec.structs.replace(
             nothing_read(place.source, position=place.position), kind=IMPORT_KIND
         )
-        self._known = known
-        self._at = msgspec.structs.replace(known, name=name, attempt=known.attempt + 1, claimed=False)
+        super().__init__(tools, known=known, name=name, size=last_id)
+        self._old, self._table = old, table
         self._wanted = Wanted(table, selection, place.source, tools.sensor, tools.settings.reader.max_line_bytes)
-        self._attempt = attempt_of(tools, self._at)
-        self._outlet = Outlet(
-            tools.settings,
-            tools.publisher,
-            tools.checkpoints,
-            ends=known.ends,
-            stop=tools.stop,
-            on_wait=self._on_wait,
-        )
-        self._throttle = Throttle(_PROGRESS_SECONDS)
 
     def run(self) -> FileOutcome:
         """Do it. Raises ServiceError for what the old database or Kafka refuses."""
         page = self._page()
         if self._known.claimed and not page:
-            return self._claim_again()
-        self._tell("reading")
-        self._attempt.start()
-        self._tools.checkpoints.save(self._at)
-        if not self._outlet.settle():
+            return self._claim_again(digest=self._known.digest)
+        if not self._begin():
             return self._end("interrupted")
         while page and self._outlet.wait_for_room():
             self._send(page)
             page = self._page()
         if not self._outlet.settle() or page or self._tools.stop():
             return self._end("interrupted")
-        self._at = msgspec.structs.replace(self._at, ends=self._outlet.ends, at=timestamps.now())
-        self._claim()
-        if not self._outlet.settle():
+        if not self._conclude(digest=self._at.digest):
             return self._end("interrupted")
-        self._at = msgspec.structs.replace(self._at, claimed=True)
-        self._tools.checkpoints.save(self._at)
-        log.info("imported a table", name=self._at.name, source=self._at.source, **_counts(self._at))
+        log.info("imported a table", name=self._at.name, source=self._at.source, **self._at.counts)
         return self._end("claimed")
-
-    def _claim_again(self) -> FileOutcome:
-        """Say of a source in which nothing has changed what was said of it last."""
-        self._at = self._known
-        self._attempt = attempt_of(self._tools, self._at)
-        self._claim()
-        return self._end("claimed")
-
-    def _claim(self) -> None:
-        self._attempt.claim(counts=_counts(self._at), ends=self._at.ends, digest=self._at.digest)
 
     def _page(self) -> list[OldRow]:
         window_bytes = self._tools.settings.reader.window_bytes
@@ -205,34 +175,3 @@ class _Importing:
         )
         for letter in heapq.merge(window.letters, of_long, key=lambda letter: letter.position):
             yield Record(DEAD_LETTERS, source, dead_letters.encode(letter))
-
-    def _on_wait(self) -> None:
-        self._attempt.beat()
-        if self._throttle.due():
-            self._tell("reading")
-
-    def _end(self, state: State) -> FileOutcome:
-        self._tell(state)
-        at = self._at
-        return FileOutcome(at.name, at.source, at.attempt, state, _counts(at), claimed=at.claimed)
-
-    def _tell(self, state: Literal["reading"] | State) -> None:
-        at = self._at
-        self._tools.on_progress(
-            Progress(
-                path=at.name,
-                source=at.source,
-                attempt=at.attempt,
-                position=at.position,
-                bytes_read=max(at.position, 0),
-                size=max(self._last_id, at.position),
-                lines=at.lines,
-                events=at.events,
-                dead=at.dead,
-                state=state,
-            )
-        )
-
-
-def _counts(at: Checkpoint) -> dict[str, int]:
-    return {"lines": at.lines, "events": at.events, "dead": at.dead, "blank": at.blank}
