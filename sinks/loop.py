@@ -42,6 +42,7 @@ log = get_logger(__name__)
 T = TypeVar("T")
 _FAREWELL_SECONDS = 5.0
 _REST_SECONDS = 0.3
+"""A topic that has not grown for so long is at rest."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -138,6 +139,7 @@ class SinkLoop:
             if ends is None or ends == self._ends:
                 return
             self._ends = ends
+            # Not polled meanwhile: librdkafka's own thread keeps the place in the group, and what was read stays ours.
             time.sleep(_REST_SECONDS)
 
     def _take_up(self, partitions: list[int], stop: Callable[[], bool]) -> None:
