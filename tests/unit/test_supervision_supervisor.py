@@ -222,7 +222,7 @@ def test_a_second_interrupt_kills_at_once(tmp_path: Path) -> None:
 
     supervisor = Supervisor(on_exit=lambda _: None, on_line=interrupt, log_dir=tmp_path)
     supervisor.start(
-        role("import signal\nsignal.signal(signal.SIGTERM, lambda *_: print('asked', flush=True))\n" + UNTIL_KILLED)
+        role("import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: os.write(1, b'asked\\n'))\n" + UNTIL_KILLED)
     )
     started = time.monotonic()
     while not lines:
