@@ -26,10 +26,17 @@ class Attempt:
         stage: str,
         number: int,
         reach: Callable[[], stages.Reach] | None = None,
+        projection: str = "",
+        until: str = "",
+        run: int = 0,
     ) -> None:
-        """`reach` is asked for what each heartbeat tells of a live source."""
+        """`reach` is asked for what each heartbeat tells of a live source.
+
+        `projection` names the database whose verdict commanded the stage, `run` is the fencing token, where there are.
+        """
         self.source, self.kind, self.name, self.stage, self.number = source, kind, name, stage, number
         self._publisher, self._reach = publisher, reach
+        self._projection, self._until, self._run = projection, until, run
         self._topic = settings.kafka.topic(STAGES)
         self._every = settings.reader.heartbeat_seconds
         self._told = float("-inf")
@@ -46,7 +53,9 @@ class Attempt:
                 stage=self.stage,
                 attempt=self.number,
                 at=timestamps.now(),
+                projection=self._projection,
                 reach=self._reach() if self._reach else None,
+                until=self._until,
             )
         )
 
@@ -72,10 +81,11 @@ class Attempt:
                 counts=counts,
                 ends=ends,
                 digest=digest,
+                run=self._run,
             )
         )
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, *, exit_code: int | None = None) -> None:
         """Say that the attempt has failed, and why."""
         self._send(
             stages.Failed(
@@ -86,6 +96,8 @@ class Attempt:
                 attempt=self.number,
                 at=timestamps.now(),
                 reason=reason,
+                projection=self._projection,
+                exit_code=exit_code,
             )
         )
 

@@ -15,7 +15,7 @@ from sinks.writers.base import Row, Writer
 from sinks.writers.target import Target
 from tallystick.contracts import stages
 from tallystick.contracts.catalogue import PIPELINES
-from tallystick.contracts.pipelines import Balance, Chain, Recount, Stage, Tally
+from tallystick.contracts.pipelines import Balance, Chain, Inspected, Recount, Stage, Tally
 from tallystick.contracts.stages import Observed, Projection, SourceState
 from tallystick.contracts.text import printable
 from tallystick.contracts.timestamps import now
@@ -42,6 +42,7 @@ SOURCES = Target(
         "live_position",
         "live_end",
         "live_since",
+        "until",
     ),
     key=("source_id",),
 )
@@ -117,19 +118,20 @@ class Sources(Sink[SourceState]):
         return Observed(source=source, observer=self.name, projection=self._projection, at=now(), attempt=attempt)
 
     def _source_row(self, state: SourceState) -> Row:
-        claim = max(state.claims.values(), key=lambda found: found.attempt, default=None)
+        counts, digest = _claimed(state)
         return (
             state.source,
             state.revision,
             printable(state.kind),
             printable(state.name),
             state.attempt,
-            *(claim.counts.get(name, 0) if claim else 0 for name in _COUNTS),
-            claim.digest if claim else None,
+            *(counts.get(name, 0) for name in _COUNTS),
+            digest,
             claimed_attempt(state),
             confirmed_attempt(state, self._projection),
             state.heard_at or None,
             *((reach.position, reach.end, reach.since or None) if (reach := state.reach) else (None, None, None)),
+            state.until,
         )
 
     def _stage_rows(self, state: SourceState) -> Iterator[Row]:
@@ -173,6 +175,16 @@ def evidence(stage: Stage, state: SourceState, ours: Projection) -> dict[str, ob
             }
         case Recount():
             return {"report": ours.reports.get(stage.name)}
+        case Inspected() as rule:
+            return {"claim": state.claims.get(rule.claim), "report": ours.reports.get(stage.name)}
+
+
+def _claimed(state: SourceState) -> tuple[dict[str, int], str | None]:
+    """Return what the newest attempt with a claim has claimed at all of its stages, and the digest of the first."""
+    newest = claimed_attempt(state)
+    claims = [claim for claim in state.claims.values() if claim.attempt == newest]
+    counts = {name: count for claim in claims for name, count in claim.counts.items()}
+    return counts, claims[0].digest if claims else None
 
 
 def claimed_attempt(state: SourceState) -> int:

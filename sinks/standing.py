@@ -10,7 +10,7 @@ from sqlalchemy.engine import RowMapping
 
 from sinks.schema import source_stages, sources
 from tallystick.contracts.catalogue import PIPELINES
-from tallystick.contracts.pipelines import Recount
+from tallystick.contracts.pipelines import Inspected, Recount, Stage
 from tallystick.contracts.stages import Verdict
 from tallystick.contracts.timestamps import render, seconds_between
 
@@ -58,6 +58,14 @@ class SourceStanding(msgspec.Struct, frozen=True):
     stages: list[StageStanding]
     live: LiveStanding | None = None
     heard_at: str = ""
+    until: str = ""
+
+    @property
+    def pipeline(self) -> tuple[Stage, ...]:
+        """The stages that its newest attempt goes through."""
+        stages = PIPELINES[self.kind].stages
+        names = [stage.name for stage in stages]
+        return stages[: names.index(self.until) + 1] if self.until in names else stages
 
     @property
     def followed(self) -> StageStanding | None:
@@ -68,22 +76,22 @@ class SourceStanding(msgspec.Struct, frozen=True):
 
     @property
     def succeeded(self) -> bool:
-        """Whether every stage of the pipeline has succeeded, in the newest attempt."""
+        """Whether every stage that the newest attempt goes through has succeeded."""
         verdicts = [stage.verdict for stage in self.stages]
-        return len(verdicts) == len(PIPELINES[self.kind].stages) and set(verdicts) == {Verdict.SUCCEEDED}
+        return len(verdicts) == len(self.pipeline) and set(verdicts) == {Verdict.SUCCEEDED}
 
     def is_final(self, *, claimed: bool) -> bool:
         """Whether no further verdict can come without a new attempt; `claimed` tells whether its reader made a claim.
 
-        So it is where every stage has its verdict, where reading failed without a claim, and where a recount is not
-        going to be commanded because the stage before it did not succeed.
+        So it is where every stage has its verdict, where reading failed without a claim, and where a stage is not
+        going to be commanded because the one before it did not succeed.
         """
         standing = {stage.stage: stage for stage in self.stages}
         before: Verdict | None = None
-        for stage in PIPELINES[self.kind].stages:
+        for stage in self.pipeline:
             found = standing.get(stage.name)
             if found is None or found.verdict is None:
-                if isinstance(stage.rule, Recount):
+                if isinstance(stage.rule, Recount | Inspected):
                     return before is not None and before is not Verdict.SUCCEEDED
                 return not claimed and before is Verdict.FAILED
             before = found.verdict
@@ -134,6 +142,7 @@ def read_standings(connection: sa.Connection, ids: Collection[str] | None = None
             stages=stages.get(row["source_id"], []),
             live=_live(row),
             heard_at=read_time(row["heard_at"]),
+            until=row["until"],
         )
         for row in connection.execute(query).mappings()
     ]

@@ -152,6 +152,33 @@ class StatusSettings(_Section):
     """They are written at most this often, and once at the end."""
 
 
+class MediaSettings(_Section):
+    """Media: where their images, listings, contents and archives lie, and how hard is tried to get at them."""
+
+    store: Path | None = None
+    """The folder of contents by their digest. None: `media/by-hash` below `home`."""
+    images: Path | None = None
+    """The folder that devices are imaged into. None: `media/img` below `home`."""
+    listings: Path | None = None
+    """The folder of listings, `<medium>.raw`. None: `media/raw` below `home`."""
+    archives: Path | None = None
+    """The folder of archives, `<medium>.tar.zst`. None: `media/archive` below `home`."""
+    patterns: Path | None = None
+    """A file of rules, one regular expression a line: paths that match need no copy. None: everything is copied."""
+    workers: Count = 2
+    """How many processes work on stages, and how many files of a medium are copied at once."""
+    file_tries: Count = 5
+    """How often a file is read before it counts as failed."""
+    stage_tries: Count = 3
+    """How often a stage is begun, after its process was killed or has hung, before it counts as failed."""
+    silence_seconds: Seconds = 120.0
+    """After how many seconds without a word the process of a stage counts as hung, and is killed."""
+    lease_seconds: Seconds = 30.0
+    """For how long a medium belongs to who works on it, after the last word."""
+    max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Of the files of a medium, the share that may fail before the copy as a whole has failed; 1 is no limit."""
+
+
 ALL_SENSORS = "all"
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,254}|file:[^\x00-\x1f\x7f]{1,4096}")
 
@@ -233,8 +260,29 @@ class Settings(BaseSettings):
     sinks: SinkSettings = SinkSettings()
     verifier: VerifierSettings = VerifierSettings()
     status: StatusSettings = StatusSettings()
+    media: MediaSettings = MediaSettings()
     sensor: tuple[SensorSettings, ...] = ()
     """The sensors, each a table `[[sensor]]`."""
+
+    @property
+    def media_store(self) -> Path:
+        """The folder of contents by their digest."""
+        return self.media.store or self.home / "media" / "by-hash"
+
+    @property
+    def media_images(self) -> Path:
+        """The folder that devices are imaged into."""
+        return self.media.images or self.home / "media" / "img"
+
+    @property
+    def media_listings(self) -> Path:
+        """The folder of listings."""
+        return self.media.listings or self.home / "media" / "raw"
+
+    @property
+    def media_archives(self) -> Path:
+        """The folder of archives."""
+        return self.media.archives or self.home / "media" / "archive"
 
     @field_validator("sensor", mode="wrap")
     @classmethod

@@ -17,6 +17,16 @@ from sinks.schema.inventories import (
     ssh_key_intelligence,
     tunnel_targets,
 )
+from sinks.schema.media import (
+    media,
+    media_blobs,
+    media_copies,
+    media_inodes,
+    media_leases,
+    media_paths,
+    media_problems,
+    media_runs,
+)
 from sinks.schema.sessions import command_stats, files, login_attempts, session_sources, session_summaries
 from sinks.schema.stages import source_stages, sources
 
@@ -29,6 +39,14 @@ __all__ = [
     "hassh_inventory",
     "ip_inventory",
     "login_attempts",
+    "media",
+    "media_blobs",
+    "media_copies",
+    "media_inodes",
+    "media_leases",
+    "media_paths",
+    "media_problems",
+    "media_runs",
     "meta",
     "metadata",
     "password_session_usage",

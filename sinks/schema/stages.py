@@ -24,6 +24,7 @@ sources = sa.Table(
     sa.Column("live_position", NUMBER, comment="of a source that is still written to: acknowledged up to here"),
     sa.Column("live_end", NUMBER, comment="where it ended when it was last heard of"),
     sa.Column("live_since", MOMENT, comment="since when what lies between the two has been there, at least"),
+    sa.Column("until", sa.Text, nullable=False, server_default="", comment="the last stage of the attempt, if not all"),
     sa.Column("first_seen", MOMENT, nullable=False, server_default=Now()),
     sa.Column("updated_at", MOMENT, nullable=False, server_default=Now()),
 )

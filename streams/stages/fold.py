@@ -6,7 +6,9 @@ merge takes the later of two, so repeats and any order of observations end in th
 
 from collections.abc import Iterator, Mapping
 
-from tallystick.contracts.pipelines import Balance, Chain, Pipeline, Recount, Stage, Tally
+import msgspec
+
+from tallystick.contracts.pipelines import Balance, Chain, Inspected, Pipeline, Recount, Stage, Tally
 from tallystick.contracts.sources import Ends
 from tallystick.contracts.stages import (
     Claimed,
@@ -75,7 +77,8 @@ def _start(state: SourceState, event: Started) -> None:
 def _claim(state: SourceState, event: Claimed) -> None:
     if event.attempt > state.attempt:
         _begin_attempt(state, event)
-    if event.attempt < state.attempt:
+    known = _claim_of(state, event.stage)
+    if event.attempt < state.attempt or (known is not None and event.run < known.run):
         return
     state.claims[event.stage], state.name = event, event.name
     state.heard_at = max(state.heard_at, event.at)
@@ -141,6 +144,7 @@ def _failure(state: SourceState, event: Failed) -> list[Outcome]:
 def _begin_attempt(state: SourceState, event: Started | Claimed | Failed) -> None:
     state.attempt, state.kind, state.name = event.attempt, event.kind, event.name
     state.source, state.reach = event.source, None
+    state.until = event.until if isinstance(event, Started) else ""
     for projection in state.projections.values():
         projection.stages.clear()
         projection.reports.clear()
@@ -157,19 +161,31 @@ def _judge(state: SourceState, pipeline: Pipeline, at: str) -> tuple[list[Outcom
         standing = projection.stages.get(stage.name)
         if standing is None:
             standing = projection.stages[stage.name] = StageState(state.attempt)
-        if isinstance(stage.rule, Recount):
+        if isinstance(stage.rule, Recount | Inspected):
             if not before or None in before or before[-1] is not Verdict.SUCCEEDED:
                 continue
-            if not standing.started_at:
-                standing.started_at = at
-                commands.append(
-                    Command(state.source, state.kind, state.name, stage.name, state.attempt, projection=name, at=at)
-                )
+            commands += _commands(state, name, projection, stage, standing, at)
         verdict, standing.reason = _evaluate(state, projection, stage, standing)
         if verdict is not None:
             standing.verdict, standing.ended_at = verdict, at
             outcomes.append(_outcome(state, name, stage.name, standing))
     return outcomes, commands
+
+
+def _commands(
+    state: SourceState, name: str, projection: Projection, stage: Stage, standing: StageState, at: str
+) -> Iterator[Command]:
+    """Yield what is to be done next for a stage that may begin, each command once."""
+    rule = stage.rule
+    command = Command(state.source, state.kind, state.name, stage.name, state.attempt, projection=name, at=at)
+    if not standing.started_at:
+        standing.started_at = at
+        if not isinstance(rule, Inspected) or rule.claim == stage.name:
+            yield command
+    claim = _claim_of(state, rule.claim) if isinstance(rule, Inspected) else None
+    if isinstance(rule, Inspected) and claim and standing.looked < claim.run and not _behind(claim, rule, projection):
+        standing.looked = claim.run
+        yield msgspec.structs.replace(command, look=True, run=claim.run)
 
 
 def _open_stages(
@@ -185,6 +201,8 @@ def _open_stages(
             if once == (name == EVERYWHERE) and _verdict(belongs, stage) is None:
                 yield name, belongs, before, stage
             before.append(_verdict(belongs, stage))
+            if stage.name == state.until:
+                break
 
 
 def _verdict(projection: Projection, stage: Stage) -> Verdict | None:
@@ -206,6 +224,11 @@ def _evaluate(state: SourceState, projection: Projection, stage: Stage, standing
         case Recount():
             report = projection.reports.get(stage.name)
             return _recount(report, standing) if report else (None, "waiting for the recount")
+        case Inspected(claim=of) as inspected:
+            claim = _claim_of(state, of)
+            if claim is None:
+                return None, "waiting for its worker"
+            return _inspected(claim, inspected, projection, projection.reports.get(stage.name), standing)
 
 
 def _claim_of(state: SourceState, stage: str) -> Claimed | None:
@@ -281,6 +304,35 @@ def _recount(report: Reported, standing: StageState) -> Judgement:
         if report.expected.get(name) != report.found.get(name)
     ]
     return Verdict.MISMATCH, "; ".join([*different, report.detail] if report.detail else different)
+
+
+def _behind(claim: Claimed, rule: Inspected, projection: Projection) -> list[str]:
+    """Return the observers that have not passed what `claim` tells of."""
+    return [
+        name for name, topic in rule.observers if not _has_passed(projection.observations.get(name), claim.ends, topic)
+    ]
+
+
+def _inspected(
+    claim: Claimed, rule: Inspected, projection: Projection, report: Reported | None, standing: StageState
+) -> Judgement:
+    claimed = {name: claim.counts.get(name, 0) for name in rule.counts}
+    standing.claimed = claimed[rule.counts[0]]
+    if report is None or report.run != claim.run:
+        behind = _behind(claim, rule, projection)
+        return None, f"{', '.join(behind)} has not passed the claim" if behind else "waiting for the look at it"
+    standing.observed = report.found.get(rule.counts[0], 0)
+    different = [
+        f"{name}: claimed {claimed[name]}, found {report.found.get(name)}"
+        for name in rule.counts
+        if report.found.get(name) != claimed[name]
+    ]
+    if claim.digest and claim.digest != report.digest:
+        different.append(f"digest: claimed {claim.digest}, found {report.digest or 'none'}")
+    if different:
+        return Verdict.MISMATCH, "; ".join([*different, report.detail] if report.detail else different)
+    lost = ", ".join(f"{claimed[name]} {name}" for name in rule.losses if claimed[name])
+    return Verdict.SUCCEEDED, f"with losses: {lost}" if lost else ""
 
 
 def _has_passed(seen: Observed | None, ends: Ends, topic: str) -> bool:

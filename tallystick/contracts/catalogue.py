@@ -2,17 +2,23 @@
 
 from typing import Any
 
-from tallystick.contracts import cowrie
+from tallystick.contracts import cowrie, media
 from tallystick.contracts.dead_letters import DeadLetter
 from tallystick.contracts.pipelines import Pipeline
 from tallystick.contracts.sources import Checkpoint
 from tallystick.contracts.stages import Command, Outcome, SourceState, StageEvent
 from tallystick.contracts.topics import SPINE, Topic
 
-TOPICS: tuple[Topic, ...] = (*SPINE, *cowrie.TOPICS)
+TOPICS: tuple[Topic, ...] = (*SPINE, *cowrie.TOPICS, *media.TOPICS)
 PIPELINES: dict[str, Pipeline] = {
     pipeline.kind: pipeline
-    for pipeline in (cowrie.PIPELINE, cowrie.IMPORT_PIPELINE, cowrie.KAFKA_PIPELINE, cowrie.RETRY_PIPELINE)
+    for pipeline in (
+        cowrie.PIPELINE,
+        cowrie.IMPORT_PIPELINE,
+        cowrie.KAFKA_PIPELINE,
+        cowrie.RETRY_PIPELINE,
+        *media.PIPELINES,
+    )
 }
 VALUES: dict[str, Any] = {
     "Checkpoint": Checkpoint,
@@ -22,5 +28,7 @@ VALUES: dict[str, Any] = {
     "Command": Command,
     "DeadLetter": DeadLetter,
     "SessionState": cowrie.SessionState,
+    "Medium": media.Medium,
+    "Run": media.Run,
 }
 """The type behind each `Topic.value` that is a JSON document; the values of the other topics are slices."""

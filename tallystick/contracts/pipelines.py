@@ -41,7 +41,23 @@ class Recount(msgspec.Struct, frozen=True, tag="recount"):
     """
 
 
-Rule = Balance | Tally | Chain | Recount
+class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
+    """Is worked on by command, and then looked at by command, by somebody else.
+
+    1. Success of the stage before commands the work, where `claim` is this stage; else somebody works unasked.
+    2. The claim, once the `observers` (observer, topic) have passed its offsets, commands the look.
+    3. Succeeds where the look finds what was claimed: the `counts`, name by name, and the digest, if there is one.
+
+    `losses` are those of the counts that stay in the reason of a success where they are not zero.
+    """
+
+    claim: str
+    counts: tuple[str, ...]
+    observers: tuple[tuple[str, str], ...] = ()
+    losses: tuple[str, ...] = ()
+
+
+Rule = Balance | Tally | Chain | Recount | Inspected
 
 
 class Stage(msgspec.Struct, frozen=True):

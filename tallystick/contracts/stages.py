@@ -35,6 +35,7 @@ class Started(msgspec.Struct, tag="started", tag_field="event", frozen=True, omi
     """A worker has begun `attempt` at `stage`. Sent again as its heartbeat, with a later `at`.
 
     `reach` is only given of a source that is live: somebody still writes to it, so it is not claimed yet.
+    `until`, where the attempt begins, names the last stage that it goes to; without it, to the end of the pipeline.
     """
 
     source: str
@@ -45,6 +46,7 @@ class Started(msgspec.Struct, tag="started", tag_field="event", frozen=True, omi
     at: str
     projection: str = ""
     reach: Reach | None = None
+    until: str = ""
 
 
 class Claimed(msgspec.Struct, tag="claimed", tag_field="event", frozen=True, omit_defaults=True):
@@ -52,6 +54,7 @@ class Claimed(msgspec.Struct, tag="claimed", tag_field="event", frozen=True, omi
 
     `counts` are named totals (`lines`, `events`, `dead`, `blank`, `bytes`); `ends` tells where in Kafka they end.
     `counts["lines"]` must be the sum of events, dead and blank, else the stage is a mismatch at once.
+    `run` is the worker's fencing token, where it has one: the claim of a lower one no longer counts.
     """
 
     source: str
@@ -63,6 +66,7 @@ class Claimed(msgspec.Struct, tag="claimed", tag_field="event", frozen=True, omi
     counts: dict[str, int]
     ends: Ends
     digest: str = ""
+    run: int = 0
 
 
 class Passed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,7 +105,11 @@ class Observed(msgspec.Struct, tag="observed", tag_field="event", frozen=True, o
 
 
 class Reported(msgspec.Struct, tag="reported", tag_field="event", frozen=True, omit_defaults=True):
-    """A commanded worker has looked for itself: `expected` and `found` are compared by the agent, name by name."""
+    """A commanded worker has looked for itself.
+
+    The agent compares `found`, name by name, with `expected`; of a look (`pipelines.Inspected`) with the claim, and
+    `digest` too, where it is of the same `run`.
+    """
 
     source: str
     stage: str
@@ -111,6 +119,8 @@ class Reported(msgspec.Struct, tag="reported", tag_field="event", frozen=True, o
     expected: dict[str, int]
     found: dict[str, int]
     detail: str = ""
+    digest: str = ""
+    run: int = 0
 
 
 class Failed(msgspec.Struct, tag="failed", tag_field="event", frozen=True, omit_defaults=True):
@@ -136,7 +146,10 @@ StageEvent = Started | Claimed | Observed | Reported | Failed
 
 
 class StageState(msgspec.Struct, omit_defaults=True):
-    """How one stage stands. No `verdict` yet: it is running or waiting. `claimed` and `observed` count events."""
+    """How one stage stands. No `verdict` yet: it is running or waiting. `claimed` and `observed` count events.
+
+    `looked` is the run whose claim a look was commanded for last.
+    """
 
     attempt: int
     verdict: Verdict | None = None
@@ -146,6 +159,7 @@ class StageState(msgspec.Struct, omit_defaults=True):
     observed: int = 0
     started_at: str = ""
     ended_at: str = ""
+    looked: int = 0
 
 
 class Projection(msgspec.Struct, omit_defaults=True):
@@ -160,6 +174,7 @@ class SourceState(msgspec.Struct, omit_defaults=True):
     """All that is known of a source: the value of `source.stages`. `revision` grows with every change.
 
     `reach` is that of the last heartbeat, of a source that is live; none once it is claimed or has failed.
+    `until` names the last stage of the attempt, where it doesn't go to the end.
     """
 
     source: str
@@ -171,6 +186,7 @@ class SourceState(msgspec.Struct, omit_defaults=True):
     claims: dict[str, Claimed] = {}
     projections: dict[str, Projection] = {}
     reach: Reach | None = None
+    until: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -190,7 +206,11 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A stage that may begin: the value of `stage.commands`. Sent again after a crash; the worker repeats the work."""
+    """A stage that may begin: the value of `stage.commands`. Sent again after a crash; the worker repeats the work.
+
+    `look` asks for the second half of a stage that is inspected: a report on what `run` claimed, by somebody who did
+    not do the work.
+    """
 
     source: str
     kind: str
@@ -199,6 +219,8 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int
     projection: str
     at: str
+    look: bool = False
+    run: int = 0
 
 
 encode = msgspec.json.Encoder().encode
