@@ -22,6 +22,7 @@ COMMANDS = {
     "topics": "topics",
     "db": "db",
     "dlq": "dlq",
+    "media": "media",
     "generate": "generate",
 }
 """Each command and the module of this package that registers it."""
