@@ -5,7 +5,8 @@ TallyError
 ├── ConfigurationError    a setting, topic or schema is not as it must be
 │   └── ForeignDatabaseError  the configured database holds what another program made
 ├── ServiceError          Kafka, the database or the local stack can't be used
-│   └── FencedError       another process has taken over the same work
+│   ├── FencedError       another process has taken over the same work
+│   └── LeaseHeldError    another process works on the same medium
 └── ContractError         bytes that do not keep a contract (a slice, a stage event, a state)
 
 Every message says what is wrong, where, and what to do.
@@ -34,6 +35,10 @@ class ServiceError(TallyError):
 
 class FencedError(ServiceError):
     """Another process holds the same partitions and has moved on; this one must stop and rejoin."""
+
+
+class LeaseHeldError(ServiceError):
+    """Another process holds what was to be worked on; it may be free later."""
 
 
 class ContractError(TallyError):
