@@ -1,7 +1,6 @@
 """What the process of a stage hands to the worker that started it: its claim, which only the worker sends on."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
@@ -27,11 +26,8 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     claim: StageClaim | None = None
 
 
-class Progressing(Protocol):
-    """Takes note of how far a stage is."""
-
-    def __call__(self, done: int) -> None:
-        """Say that `done` units of work are behind it."""
+encode_told = msgspec.json.Encoder().encode
+decode_told = msgspec.json.Decoder(Told).decode
 
 
 class Outflow:

@@ -73,6 +73,8 @@ def copy_file(
                 blobid=published.blobid,
                 sha256=published.sha256,
                 size=published.size,
+                mtime=work.mtime,
+                mtime_ns=work.mtime_ns,
                 created=published.created,
                 detail="the store had something else in its place, which was replaced" if published.healed else "",
                 tries=tried,

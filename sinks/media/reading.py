@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from sinks import schema
 from sinks.standing import read_time
-from tallystick.contracts.media import COPY_COUNTS, ENUMERATED, CopyStatus, Form, Medium
+from tallystick.contracts.media import COPY_COUNTS, ENUMERATED, CopyStatus, Form, Medium, ProblemKind
 from tallystick.contracts.stages import Claimed
 
 _ROWS_AT_ONCE = 2_000
@@ -120,6 +120,29 @@ def copied_files(medium: str, attempt: int) -> "sa.Select[Any]":
         .select_from(_inodes.outerjoin(paths, same_paths).outerjoin(_copies, _same_inode(_copies)))
         .where(i.medium == medium, i.revision == attempt, i.type == "f")
     )
+
+
+def count_records(connection: sa.Connection, medium: str, attempt: int) -> int:
+    """Return how many paths of `attempt` the database holds."""
+    query = sa.select(sa.func.count()).select_from(_paths)
+    return int(connection.scalar(query.where(_paths.c.medium == medium, _paths.c.revision == attempt)) or 0)
+
+
+def unacknowledged(connection: sa.Connection, medium: Medium) -> dict[str, int]:
+    """Return the number of problems of each kind because of which something is not even enumerated.
+
+    Empty where the medium was identified with a word that accepts them. Files that are damaged are enumerated.
+    """
+    if medium.acknowledged:
+        return {}
+    c = schema.media_problems.c
+    query = (
+        sa.select(c.kind, sa.func.count())
+        .where(c.medium == medium.medium, c.revision == medium.attempt, c.kind != ProblemKind.FILE_DAMAGED.value)
+        .group_by(c.kind)
+        .order_by(c.kind)
+    )
+    return {row.kind: int(row[1]) for row in connection.execute(query)}
 
 
 def last_enumeration(connection: sa.Connection, medium: str) -> Enumeration | None:

@@ -12,10 +12,11 @@ from blake3 import blake3
 from sinks import schema
 from sinks.writers.base import Row
 from sinks.writers.target import Target
-from tallystick.contracts.media import Copied, CopyStatus, Found, Medium, Problem, Run, blob_path
+from tallystick.contracts.media import Copied, CopyStatus, Found, Medium, Problem, Run
 from tallystick.contracts.text import printable
 from tallystick.contracts.timestamps import canonical
 from tallystick.errors import ContractError
+from tallystick.storage.store import blob_path
 
 MEDIA = Target(
     table=schema.media,

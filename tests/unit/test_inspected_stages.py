@@ -1,5 +1,6 @@
 """Stages that one process works on and another looks at: each test is a story of one medium, told in events."""
 
+import msgspec
 import pytest
 
 from streams.stages.fold import apply
@@ -102,7 +103,8 @@ def test_a_stage_that_nobody_works_on_by_command_is_looked_at_once_its_observer_
 
 @pytest.mark.parametrize("name", RECORD_COUNTS)
 def test_a_count_that_is_not_found_is_a_mismatch_that_stops_the_pipeline(name: str) -> None:
-    state, _, commands = tell(*identified(), enumerated(), look("enumerated", **{name: COUNTS[name] + 1}))
+    wrong = msgspec.structs.replace(look("enumerated"), found={**COUNTS, name: COUNTS[name] + 1})
+    state, _, commands = tell(*identified(), enumerated(), wrong)
     assert verdict(state, "enumerated") is Verdict.MISMATCH
     assert name in state.projections[DATABASE].stages["enumerated"].reason
     assert "loaded" not in [command.stage for command in commands]

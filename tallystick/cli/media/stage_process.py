@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from producers.media.claiming import StageClaim, Told
+from producers.media.claiming import StageClaim, decode_told
 from tallystick.cli.deployment import last_words
 from tallystick.contracts.media import ExitCode
 from tallystick.contracts.stages import Command
@@ -20,6 +20,8 @@ from tallystick.supervision.supervisor import Supervisor
 log = get_logger(__name__)
 
 LOOK_SECONDS = 0.2
+LEASE = "stage"
+"""What the lease of who works on a medium is called."""
 _CLAIMING = frozenset({ExitCode.DONE, ExitCode.LOSSES})
 _UNEXPECTED = 70
 
@@ -91,7 +93,7 @@ class _Said:
 
     def take(self, _role: str, line: str) -> None:
         try:
-            told = msgspec.json.decode(line, type=Told)
+            told = decode_told(line)
         except msgspec.MsgspecError:
             log.warning("a stage's process printed what is no word of a stage", line=line[:200])
             return

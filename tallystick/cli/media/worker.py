@@ -16,19 +16,20 @@ from collections.abc import Callable
 import msgspec
 import sqlalchemy as sa
 from confluent_kafka import Consumer, KafkaException, Message
-from sinks.media.reading import read_medium
 
 from producers.claims import Attempt
 from producers.media.claiming import StageClaim
 from sinks.media import leases
+from sinks.media.reading import read_medium
 from sinks.roles import find_place
-from tallystick.cli.media.stage_process import Argv, Ended, run_process, stage_argv
+from tallystick.cli.media.stage_process import LEASE, Argv, Ended, run_process, stage_argv
 from tallystick.contracts import media as contract
 from tallystick.contracts import stages, timestamps
 from tallystick.contracts.stages import Command
 from tallystick.contracts.topics import STAGE_COMMANDS
 from tallystick.database.engine import make_engine, snapshot
 from tallystick.database.errors import is_transient
+from tallystick.errors import LeaseHeldError
 from tallystick.kafka.consuming import close, make_consumer, paused, records
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
@@ -40,8 +41,6 @@ log = get_logger(__name__)
 
 LOOK_SECONDS = 0.2
 _FAREWELL_SECONDS = 5.0
-LEASE = "stage"
-"""What the lease of who works on a medium is called."""
 _KINDS = frozenset(form.kind for form in contract.Form)
 
 
@@ -163,7 +162,7 @@ class Worker:
             self._publisher.flush(_FAREWELL_SECONDS)
             raise
         finally:
-            leases.release(self._engine, command.source, LEASE, run)
+            leases.release(self._engine, command.source, LEASE, run=run)
         claim = ended.claim or StageClaim({})
         self._record(
             msgspec.structs.replace(
@@ -183,12 +182,12 @@ class Worker:
         while True:
             try:
                 return retry(
-                    lambda: leases.take(self._engine, command.source, LEASE, self._holder, seconds),
+                    lambda: leases.take(self._engine, command.source, LEASE, holder=self._holder, seconds=seconds),
                     what="take the lease",
                     on=is_transient,
                     sleep=rest,
                 )
-            except leases.LeaseHeldError as error:
+            except LeaseHeldError as error:
                 log.info("another worker has the medium", medium=command.source, error=str(error))
                 rest(1.0)
 
