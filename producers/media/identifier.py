@@ -7,6 +7,7 @@ import msgspec
 
 from producers.claims import Attempt
 from producers.media.identifying import Identity, digest_of, look_at
+from producers.media.imaging import image_path, map_path
 from producers.progress import FileOutcome, Progress, Throttle
 from tallystick.contracts import media as contract
 from tallystick.contracts import timestamps
@@ -97,9 +98,10 @@ def _identify(
         return _refused(name, found, f"can't be read to its end: {error.strerror}")
     if before is not None and (conflict := _conflict(before, found, digest)):
         return _refused(name, found, conflict)
-    image = found.image
+    image, rescue_map = found.image, found.map
     if found.form is contract.Form.DEVICE:
-        image = os.fsencode(settings.media_images / f"{found.medium}.img")
+        image = os.fsencode(image_path(found.medium, images=settings.media_images))
+        rescue_map = os.fsencode(map_path(found.medium, images=settings.media_images))
     medium = contract.Medium(
         medium=found.medium,
         form=found.form,
@@ -108,7 +110,7 @@ def _identify(
         root=found.root,
         at=timestamps.now(),
         image=image,
-        map=image + b".map" if found.form is contract.Form.DEVICE else found.map,
+        map=rescue_map,
         size=found.size,
         digest=digest,
         model=found.model,

@@ -17,7 +17,6 @@ from tallystick.contracts.media import Copied, CopyStatus, Found, Medium, Proble
 from tallystick.contracts.text import printable
 from tallystick.contracts.timestamps import canonical
 from tallystick.errors import ContractError
-from tallystick.storage.store import blob_path
 
 MEDIA = Target(
     table=schema.media,

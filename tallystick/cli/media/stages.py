@@ -1,10 +1,12 @@
 """One stage of one medium: what `tally run media-stage` does, in a process of its own, and never claims by itself."""
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +21,7 @@ from producers.media.enumerating import emit_enumeration
 from producers.media.enumeration import enumerate_medium
 from producers.media.errors import MediaError, PreconditionError
 from producers.media.images import Image
+from producers.media.imaging import image_device
 from producers.media.rules import Rules, load_rules
 from sinks.media import leases
 from sinks.media.reading import (
@@ -162,6 +165,13 @@ def _require(engine: sa.Engine, stage: str, *, medium: str, attempt: int) -> Med
         time.sleep(_LOOK_SECONDS)
 
 
+def _image(work: StageWork) -> StageClaim:
+    medium = work.medium
+    device = Path(os.fsdecode(medium.root))
+    imaged = image_device(device, medium.medium, images=work.settings.media_images, progress=work.advance)
+    return StageClaim(counts=imaged.counts, digest=imaged.digest)
+
+
 def _enumerate(work: StageWork) -> StageClaim:
     rules = load_rules(work.settings.media.patterns) if work.settings.media.patterns else Rules()
     with snapshot(work.engine) as connection:
@@ -255,6 +265,7 @@ def _archive(work: StageWork) -> StageClaim:
 
 
 _WORK: Mapping[str, Callable[[StageWork], StageClaim]] = {
+    contract.IMAGED: _image,
     contract.ENUMERATED: _enumerate,
     contract.COPIED: _copy,
     contract.ARCHIVED: _archive,
