@@ -1,0 +1,95 @@
+"""What the commands on media share: the archive opened, media chosen by what people call them, JSON as it comes."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import orjson
+import sqlalchemy as sa
+import typer
+
+from sinks import migrate
+from sinks.media.audit.folders import Places
+from sinks.schema import media
+from tallystick.cli.terminal import safe
+from tallystick.contracts.text import printable
+from tallystick.database.engine import make_engine
+from tallystick.database.errors import told_plainly
+from tallystick.errors import UsageError
+from tallystick.local import stack
+from tallystick.settings import Settings, load_settings
+
+_PREFIX = re.compile(r"[0-9a-f]{4,32}")
+_MOST_NAMED = 5
+
+
+@contextmanager
+def opened_archive() -> Iterator[tuple[Settings, sa.Engine]]:
+    """Give settings and an engine for the database as it is: nothing is changed by looking.
+
+    Raises ConfigurationError where its schema is behind, ServiceError where it can't be used.
+    """
+    settings = stack.resolve(load_settings())
+    engine = make_engine(settings)
+    try:
+        with told_plainly():
+            migrate.require_head(engine)
+            yield settings, engine
+    finally:
+        engine.dispose()
+
+
+def places(settings: Settings) -> Places:
+    """Return the folders of the archive."""
+    return Places(store=settings.media_store, archives=settings.media_archives, listings=settings.media_listings)
+
+
+def choose(connection: sa.Connection, words: Sequence[str]) -> list[str] | None:
+    """Return the ids of the media that `words` name, by id, the beginning of an id, or name; None for no words at all.
+
+    Raises UsageError for a word that names none, or several.
+    """
+    return [_choose(connection, word) for word in words] or None
+
+
+def _choose(connection: sa.Connection, word: str) -> str:
+    named = media.c.name == printable(word)
+    if _PREFIX.fullmatch(word):  # `g` comes after every hexadecimal digit
+        named = sa.or_(named, media.c.medium.between(word, word + "g"))
+    query = sa.select(media.c.medium).where(named).order_by(media.c.medium).limit(_MOST_NAMED + 1)
+    found = connection.scalars(query).all()
+    if word in found or len(found) == 1:
+        return word if word in found else found[0]
+    if not found:
+        raise UsageError(f"there is no medium {safe(word)}: `tally media list` shows those that there are")
+    some = ", ".join(found[:_MOST_NAMED]) + (" …" if len(found) > _MOST_NAMED else "")
+    raise UsageError(f"{safe(word)} names several media: {some}; give more of the id")
+
+
+class JsonDocument:
+    """One JSON object, printed while it is made, so that nothing has to be held: lists first, then the rest."""
+
+    def __init__(self) -> None:
+        self._open, self._some = "", False
+        typer.echo("{", nl=False)
+
+    def add(self, name: str, value: object) -> None:
+        """Print one more element of the list `name`; the elements of a list must come one after the other."""
+        if name != self._open:
+            self._close()
+            typer.echo(f'"{name}": [', nl=False)
+            self._open = name
+        else:
+            typer.echo(",", nl=False)
+        typer.echo("\n  " + orjson.dumps(value).decode(), nl=False)
+        self._some = True
+
+    def end(self, rest: dict[str, object]) -> None:
+        """Print the members that are no lists of their own, and the end."""
+        self._close()
+        typer.echo(orjson.dumps(rest, option=orjson.OPT_INDENT_2).decode().removeprefix("{"))
+
+    def _close(self) -> None:
+        if self._open:
+            typer.echo("\n],\n", nl=False)
+            self._open = ""
