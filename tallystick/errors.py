@@ -6,6 +6,9 @@ TallyError
 │   └── ForeignDatabaseError  the configured database holds what another program made
 ├── ServiceError          Kafka, the database or the local stack can't be used
 │   └── FencedError       another process has taken over the same work
+├── StorageError          the store, an archive or an image can't be read or written
+│   ├── NoSpaceError      there is no room for it
+│   └── DamagedArchiveError  an archive does not hold what it should
 └── ContractError         bytes that do not keep a contract (a slice, a stage event, a state)
 
 Every message says what is wrong, where, and what to do.
@@ -34,6 +37,18 @@ class ServiceError(TallyError):
 
 class FencedError(ServiceError):
     """Another process holds the same partitions and has moved on; this one must stop and rejoin."""
+
+
+class StorageError(TallyError):
+    """The store, an archive or an image can't be read or written."""
+
+
+class NoSpaceError(StorageError):
+    """There is no room left where something is to be written; nothing half-written stays under a final name."""
+
+
+class DamagedArchiveError(StorageError):
+    """An archive can't be decoded, or holds something else than what was put into it."""
 
 
 class ContractError(TallyError):

@@ -4,7 +4,6 @@ Paths of files are bytes below the root of their file system, without a slash at
 JSON carries bytes as base64. Types are the letters of `find -printf %y`.
 """
 
-import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
@@ -16,7 +15,6 @@ from tallystick.contracts.pipelines import Balance, Inspected, Pipeline, Stage
 from tallystick.contracts.topics import Topic
 
 SCHEMA = b"media/1"
-_HEX = re.compile(r"[0-9a-f]+")
 
 
 class Form(StrEnum):
@@ -318,13 +316,6 @@ def record_digest(record: Found) -> int:
         record.path,
     )
     return int.from_bytes(blake3(text).digest(), "big")
-
-
-def blob_path(blobid: str) -> str:
-    """Return where a blob lies below the store's root: `ab/cd/<64 hex digits>`. Raises ValueError for anything else."""
-    if len(blobid) != 64 or not _HEX.fullmatch(blobid):
-        raise ValueError(f"{blobid!r} is no blob id: 64 hexadecimal digits")
-    return f"{blobid[:2]}/{blobid[2:4]}/{blobid}"
 
 
 encode = msgspec.json.Encoder().encode
