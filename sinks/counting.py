@@ -12,6 +12,9 @@ from typing import Final
 
 import msgspec
 
+from tallystick.contracts.slices import Slice
+from tallystick.errors import ContractError
+
 MISSING: Final = 0
 """The database holds no such row although it was told to store it: nothing is counted, and so nothing will tally."""
 INSERTED: Final = 1
@@ -24,6 +27,7 @@ REFUSED: Final = 3
 MAX_POSITION: Final = 1 << 63
 MAX_SPREAD: Final = 1 << 32
 """No position of a record is as far above the record's `low`."""
+MAX_SOURCE_CHARS: Final = 255
 
 
 class Count(msgspec.Struct):
@@ -72,6 +76,15 @@ class Count(msgspec.Struct):
             self.add(fates)
         elif fresh:
             self.add(bytes(fate for position, fate in zip(positions, fates, strict=True) if position in fresh))
+
+
+def require_countable(slice_: Slice) -> None:
+    """Raise ContractError where a `Count` can't hold the source or the positions of `slice_`."""
+    first, last = slice_.positions[0], slice_.positions[-1]
+    if not 0 < len(slice_.source) <= MAX_SOURCE_CHARS:
+        raise ContractError(f"not a slice: its source id has {len(slice_.source)} characters")
+    if not 0 <= slice_.low <= first <= last < min(slice_.low + MAX_SPREAD, MAX_POSITION):
+        raise ContractError(f"not a slice: positions from {first} to {last}, low is {slice_.low}")
 
 
 def encode_seen(count: Count) -> bytes:

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from sinks import schema
-from sinks.counting import MAX_POSITION, MAX_SPREAD
+from sinks.counting import require_countable
 from sinks.event_risk import with_text
 from sinks.resolving import answers, mark_answered
 from sinks.sink import Decoded, Record, Refusal, Sink
@@ -40,7 +40,6 @@ TARGET = Target(
 )
 Row = tuple[Cell, ...]
 
-MAX_SOURCE_CHARS = 255
 _SUSPECT = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]|NaN|Infinity")
 
 
@@ -59,7 +58,7 @@ class RawEvents(Sink[Row]):
     def decode(self, record: Record) -> Decoded[Row]:
         """See Sink."""
         slice_ = slices.decode(record.value, record.headers)
-        _require_countable(slice_)
+        require_countable(slice_)
         try:
             sensor, session = cowrie.read_session_key(record.key)
         except msgspec.DecodeError as error:
@@ -122,14 +121,6 @@ class RawEvents(Sink[Row]):
     def _faithful(self, line: bytes) -> tuple[Cell, Cell]:
         payload = storable(line)
         return self._writer.json(payload), self._writer.null if payload is line else self._writer.binary(line)
-
-
-def _require_countable(slice_: slices.Slice) -> None:
-    first, last = slice_.positions[0], slice_.positions[-1]
-    if not 0 < len(slice_.source) <= MAX_SOURCE_CHARS:
-        raise ContractError(f"not a slice: its source id has {len(slice_.source)} characters")
-    if not 0 <= slice_.low <= first <= last < min(slice_.low + MAX_SPREAD, MAX_POSITION):
-        raise ContractError(f"not a slice: positions from {first} to {last}, low is {slice_.low}")
 
 
 def is_plain(value: bytes) -> bool:

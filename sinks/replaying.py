@@ -10,6 +10,11 @@ import msgspec
 import sqlalchemy as sa
 
 from sinks import dead_letters, inventories, raw_events, session_rows, sources
+from sinks.media import rows as media_rows
+from sinks.media.copies import Copies
+from sinks.media.inodes import Inodes
+from sinks.media.media import Media
+from sinks.media.runs import Runs
 from sinks.schema import dead_letter_retries, sink_counters, sink_offsets
 from sinks.schema.base import Now
 from sinks.sessions import Sessions
@@ -69,6 +74,10 @@ OWNED: Mapping[str, tuple[Owned, ...]] = {
     ),
     sources.Sources.name: _owned(sources.SOURCES, sources.STAGES),
     dead_letters.DeadLetters.name: _owned(dead_letters.TARGET),
+    Media.name: _owned(media_rows.MEDIA),
+    Inodes.name: _owned(media_rows.INODES, media_rows.PATHS, media_rows.PROBLEMS),
+    Copies.name: _owned(media_rows.COPIES, media_rows.BLOBS),
+    Runs.name: _owned(media_rows.RUNS),
 }
 """What each sink owns."""
 

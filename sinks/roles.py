@@ -11,6 +11,10 @@ from sinks.announcing import Announcer
 from sinks.dead_letters import DeadLetters
 from sinks.inventories import Inventories
 from sinks.loop import Place, SinkLoop
+from sinks.media.copies import Copies
+from sinks.media.inodes import Inodes
+from sinks.media.media import Media
+from sinks.media.runs import Runs
 from sinks.projection import bind_to_log, projection_id
 from sinks.raw_events import RawEvents
 from sinks.sessions import Sessions
@@ -35,6 +39,10 @@ SINKS: dict[str, Callable[[sa.Engine, Place], AnySink]] = {
     Inventories.name: lambda engine, _: Inventories(make_writer(engine)),
     Sources.name: lambda engine, place: Sources(make_writer(engine), projection=place.projection),
     DeadLetters.name: lambda engine, _: DeadLetters(make_writer(engine)),
+    Media.name: lambda engine, _: Media(make_writer(engine)),
+    Inodes.name: lambda engine, _: Inodes(make_writer(engine)),
+    Copies.name: lambda engine, _: Copies(make_writer(engine)),
+    Runs.name: lambda engine, _: Runs(make_writer(engine)),
 }
 """Every sink, by its name."""
 

@@ -77,6 +77,11 @@ class Writer(ABC):
         self.stage(connection, target, rows)
         connection.exec_driver_sql(sql.insert_forward(target))
 
+    def take_latest(self, connection: sa.Connection, target: Target, rows: Collection[Row]) -> None:
+        """Insert `rows`, or replace those of the same or a lower revision. No key may come twice."""
+        self.stage(connection, target, rows)
+        connection.exec_driver_sql(sql.insert_latest(target))
+
     def replace_children(
         self, connection: sa.Connection, target: Target, parents: Sequence[Key], rows: Collection[Row]
     ) -> None:

@@ -58,6 +58,12 @@ def insert_forward(target: Target) -> str:
 
 
 @functools.cache
+def insert_latest(target: Target) -> str:
+    """Insert staged rows; those that are there give way, unless they are of a higher revision."""
+    return _upsert(target, f"excluded.revision >= {target.name}.revision")
+
+
+@functools.cache
 def insert_changed(target: Target, distinct: str) -> str:
     """Insert staged rows; those that are there and differ are changed. `distinct` is the operator for "differs"."""
     rest = (name for name in target.columns if name not in target.key)

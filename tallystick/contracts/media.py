@@ -2,19 +2,27 @@
 
 Paths of files are bytes below the root of their file system, without a slash at either end; the root itself is `.`.
 JSON carries bytes as base64. Types are the letters of `find -printf %y`.
+
+Slices of media (`contracts/slices.py`, schema `media/1`) have a header more, `attempt`: the attempt at ingesting the
+medium that the lines are of, decimal. Their positions are the numbers of the lines, from 0 in each attempt.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from blake3 import blake3
 
+from tallystick.contracts import slices
 from tallystick.contracts.pipelines import Balance, Inspected, Pipeline, Stage
+from tallystick.contracts.slices import Headers
 from tallystick.contracts.topics import Topic
+from tallystick.errors import ContractError
 
 SCHEMA = b"media/1"
+_HEX = re.compile(r"[0-9a-f]+")
 
 
 class Form(StrEnum):
@@ -179,7 +187,8 @@ class Copied(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     `run` is the fencing token of the process that copied: the word of a later one counts. `path` is the one that was
     read. `blobid` is the BLAKE3 of the content, `sha256` its SHA-256, both empty unless it is a success. `created` says
-    that the store did not have it before.
+    that the store did not have it before. `size` are the bytes that were read, `mtime` and `mtime_ns` the inode's at
+    that time, as in `Found`; where `mtime` is None, a file that has changed since is only told by its size.
     """
 
     part: int
@@ -191,6 +200,8 @@ class Copied(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     blobid: str = ""
     sha256: str = ""
     size: int = 0
+    mtime: int | None = None
+    mtime_ns: int = 0
     created: bool = False
     error: CopyError | None = None
     detail: str = ""
@@ -317,6 +328,52 @@ def record_digest(record: Found) -> int:
     )
     return int.from_bytes(blake3(text).digest(), "big")
 
+
+def blob_path(blobid: str) -> str:
+    """Return where a blob lies below the store's root: `ab/cd/<64 hex digits>`. Raises ValueError for anything else."""
+    if len(blobid) != 64 or not _HEX.fullmatch(blobid):
+        raise ValueError(f"{blobid!r} is no blob id: 64 hexadecimal digits")
+    return f"{blobid[:2]}/{blobid[2:4]}/{blobid}"
+
+
+def entries_record(
+    medium: str, *, attempt: int, low: int, positions: Sequence[int], entries: Sequence[Entry]
+) -> tuple[bytes, Headers]:
+    """Return value and headers of the record of `media.inodes` that carries `entries`; its key is the medium.
+
+    `positions` are the entries' numbers in the enumeration, see `slices.encode`.
+    """
+    return _lines_record(medium, attempt, low, positions, entries)
+
+
+def copies_record(
+    medium: str, *, attempt: int, low: int, positions: Sequence[int], copies: Sequence[Copied]
+) -> tuple[bytes, Headers]:
+    """Return value and headers of the record of `media.blobs` that carries `copies`; its key is the medium.
+
+    `positions` are the numbers of what the attempt's runs said, see `slices.encode`; one may come again.
+    """
+    return _lines_record(medium, attempt, low, positions, copies)
+
+
+def _lines_record(
+    medium: str, attempt: int, low: int, positions: Sequence[int], lines: Sequence[Entry | Copied]
+) -> tuple[bytes, Headers]:
+    value, headers = slices.encode(medium.encode(), SCHEMA, low, positions, [encode(line) for line in lines])
+    return value, [*headers, (ATTEMPT, b"%d" % attempt)]
+
+
+def attempt_of(headers: Headers) -> int:
+    """Return the attempt that the lines of a slice are of. Raises ContractError where the headers don't tell."""
+    found = dict(headers).get(ATTEMPT)
+    if not isinstance(found, bytes) or not found.isdigit() or len(found) > _LONGEST_NUMBER:
+        raise ContractError(f"not a slice of a medium: its header {ATTEMPT} is {found!r}, and must be a number")
+    return int(found)
+
+
+ATTEMPT = "attempt"
+_LONGEST_NUMBER = 18
+"""So many digits always are a number of 64 bits."""
 
 encode = msgspec.json.Encoder().encode
 decode_medium = msgspec.json.Decoder(Medium).decode

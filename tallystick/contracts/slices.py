@@ -11,6 +11,7 @@ Value: the events as they were read, one a line (so an event never holds a line 
 | `schema`    | name and version of the events' format, such as `cowrie/1`                                         |
 | `letter`    | only in a retry (`contracts/retries.py`): the dead letter that the one event answers               |
 | `zone`      | only where it isn't UTC: IANA name of the zone that timestamps without one are in, ASCII            |
+| `attempt`   | only of media (`contracts/media.py`): the attempt that the events are of, decimal                  |
 
 `low` is what lets an observer count each event of a source once, however often it is sent, although slices of one
 read window overlap in position: below `low` nothing new can come.
