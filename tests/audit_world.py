@@ -14,8 +14,9 @@ from sinks.media.audit.folders import Places
 from sinks.media.audit.holdings import IMPORTED
 from sinks.media.audit.log import Said
 from sinks.media.audit.violations import Finding, Judged, Violation
-from tallystick.contracts.media import blob_path
+from sinks.media.rows import path_digest
 from tallystick.contracts.stages import Verdict
+from tallystick.storage.store import blob_path
 
 MEDIUM = "da69350a4e9f62f0c2a8a6a3ad5d2c11"
 TIMES = {
@@ -134,7 +135,15 @@ class Archive:
     def add_path(self, medium: str, ino: int, path: bytes, *, excluded: str = "") -> None:
         """One more path of an inode."""
         self.put(
-            schema.media_paths, medium=medium, part=0, path=path, revision=1, ino=ino, target=b"", excluded=excluded
+            schema.media_paths,
+            medium=medium,
+            part=0,
+            path_digest=path_digest(path),
+            path=path,
+            revision=1,
+            ino=ino,
+            target=b"",
+            excluded=excluded,
         )
 
     def add_copy(self, medium: str, ino: int, path: bytes, content: bytes) -> None:

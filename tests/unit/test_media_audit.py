@@ -1,5 +1,6 @@
 """The audit names what does not hold by its code, and nothing else; on SQLite, without Kafka."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,20 +8,33 @@ import pytest
 from pydantic import SecretStr
 
 from sinks.media.audit.violations import MEANINGS, Code
+from tallystick.database.engine import make_engine
 from tallystick.settings import DatabaseSettings, Settings
 from tests.audit_world import MEDIUM, Archive
 from tests.bad_states import BAD_STATES, Spoil
 from tests.sinks import ready
 
 
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "tally.db"
+    ready(_settings(path)).dispose()
+    return path
+
+
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
+def archive(migrated: Path, tmp_path: Path) -> Iterator[Archive]:
     """An archive with one complete medium."""
-    engine = ready(Settings(home=tmp_path, database=DatabaseSettings(url=SecretStr(f"sqlite:///{tmp_path}/t.db"))))
+    engine = make_engine(_settings(Path(shutil.copy(migrated, tmp_path))))
     made = Archive(engine, tmp_path / "media")
     made.add_medium()
     yield made
     engine.dispose()
+
+
+def _settings(database: Path) -> Settings:
+    return Settings(home=database.parent, database=DatabaseSettings(url=SecretStr(f"sqlite:///{database}")))
 
 
 def test_where_everything_holds_nothing_is_found(archive: Archive) -> None:
