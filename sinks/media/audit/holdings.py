@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.engine import RowMapping
 
 from sinks.schema import (
     media,
@@ -28,12 +27,13 @@ IMPORTED = "imported"
 
 
 class StageHeld(msgspec.Struct, frozen=True):
-    """How the database says that a stage stands. `claimed` are the named counts of its claim, where there is one."""
+    """How the database says that a stage stands; `claimed` and `digest` are what its claim says, where there is one."""
 
     attempt: int
     verdict: Verdict | None
     ended_at: str
     claimed: Mapping[str, int]
+    digest: str = ""
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -177,18 +177,15 @@ def _stages(connection: sa.Connection, ids: Sequence[str]) -> dict[str, dict[str
     found: dict[str, dict[str, StageHeld]] = {}
     query = sa.select(source_stages).where(source_stages.c.source_id.in_(ids)).order_by(source_stages.c.ordinal)
     for row in connection.execute(query).mappings():
+        claim = _object(_object(row["evidence"]).get("claim"))
         found.setdefault(row["source_id"], {})[row["stage"]] = StageHeld(
             attempt=row["attempt"],
             verdict=Verdict(row["verdict"]) if row["verdict"] else None,
             ended_at=read_time(row["ended_at"]),
-            claimed=_claimed(row),
+            claimed=_numbers(claim.get("counts")),
+            digest=str(claim.get("digest", "")),
         )
     return found
-
-
-def _claimed(row: RowMapping) -> Mapping[str, int]:
-    claim = _object(_object(row["evidence"]).get("claim"))
-    return {str(name): int(number) for name, number in _object(claim.get("counts")).items()}
 
 
 def _imports(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Imported]:
@@ -200,7 +197,7 @@ def _imports(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Importe
         found[row["medium"]] = Imported(
             loaded_at=str(said.get("enum_done", "")),
             copied_at=str(said.get("copy_done", "")),
-            counts={str(name): int(number) for name, number in _object(row["counts"]).items()},
+            counts=_numbers(row["counts"]),
         )
     return found
 
@@ -208,6 +205,10 @@ def _imports(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Importe
 def _leases(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
     lease = media_leases
     return set(connection.scalars(sa.select(lease.c.medium).where(lease.c.medium.in_(ids), lease.c.expires_at > Now())))
+
+
+def _numbers(value: Any) -> Mapping[str, int]:
+    return {str(name): int(number) for name, number in _object(value).items()}
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -1,8 +1,7 @@
 """`tally media audit`: what does not hold in the archive, one row a violation, and how every medium stands."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -14,13 +13,12 @@ from sinks.media.audit.folders import Places
 from sinks.media.audit.log import read_log
 from sinks.media.audit.violations import MEANINGS, Code, Finding, Judged, MediumClass, Violation
 from sinks.projection import projection_id
-from tallystick.cli.media.opening import JsonDocument, choose, opened_archive, places
+from tallystick.cli.media.opening import JsonDocument, choose, could_not_look, opened_archive, places
 from tallystick.cli.terminal import safe
 from tallystick.contracts.media import ExitCode
 from tallystick.contracts.text import printable
 from tallystick.contracts.topics import SOURCE_STAGES
 from tallystick.database.engine import snapshot
-from tallystick.errors import ServiceError, TallyError
 from tallystick.settings import Settings
 
 Media = Annotated[
@@ -41,7 +39,7 @@ def audit(media: Media = None, *, as_json: Json = False) -> None:
     Exit code 0: all that was looked at holds. 6: there are violations. 4: there is no medium to look at. 1 or 78: it
     could not look.
     """
-    with told_if_it_could_not_look(), opened_archive() as (settings, engine):
+    with could_not_look("0 media checked"), opened_archive() as (settings, engine):
         with snapshot(engine) as connection:
             ids = choose(connection, media or ())
         work = make_audit(settings, engine, ids)
@@ -64,18 +62,6 @@ def make_audit(settings: Settings, engine: sa.Engine, ids: Sequence[str] | None)
         ids=ids,
         settle_seconds=settings.verifier.settle_seconds,
     )
-
-
-@contextmanager
-def told_if_it_could_not_look() -> Iterator[None]:
-    """Say that nothing is known where something can't be looked at; errors of files become ServiceError."""
-    try:
-        yield
-    except (TallyError, OSError) as error:
-        typer.echo("0 media checked: not everything could be looked at, so nothing is known", err=True)
-        if isinstance(error, TallyError):
-            raise
-        raise ServiceError(f"{safe(printable(str(error)))}: see that it is there, and may be read") from error
 
 
 class _Report:

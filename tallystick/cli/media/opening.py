@@ -15,7 +15,7 @@ from tallystick.cli.terminal import safe
 from tallystick.contracts.text import printable
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import told_plainly
-from tallystick.errors import UsageError
+from tallystick.errors import ServiceError, TallyError, UsageError
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
 
@@ -37,6 +37,18 @@ def opened_archive() -> Iterator[tuple[Settings, sa.Engine]]:
             yield settings, engine
     finally:
         engine.dispose()
+
+
+@contextmanager
+def could_not_look(nothing: str) -> Iterator[None]:
+    """Say `nothing`, such as "0 media checked", where something can't be looked at; errors of files are ours then."""
+    try:
+        yield
+    except (TallyError, OSError) as error:
+        typer.echo(f"{nothing}: not everything could be looked at, so nothing is known", err=True)
+        if isinstance(error, TallyError):
+            raise
+        raise ServiceError(f"{safe(printable(str(error)))}: see that it is there, and may be read") from error
 
 
 def places(settings: Settings) -> Places:
