@@ -1,0 +1,120 @@
+"""What the library tells of an inode of an image, as a record.
+
+It has peculiarities that are set right here: times of ext are signed, those of FAT and ISO 9660 have no zone and come
+out in this machine's, ISO 9660 has only the time of recording; and it invents modes and owners where there are none.
+"""
+
+import calendar
+import os
+import time
+from typing import Final
+
+import msgspec
+import pytsk3
+
+from producers.media.damage import DamageMap
+from tallystick.contracts.listings import FileSystem
+from tallystick.contracts.media import Found
+
+TYPES: Final = {
+    pytsk3.TSK_FS_META_TYPE_REG: "f",
+    pytsk3.TSK_FS_META_TYPE_DIR: "d",
+    pytsk3.TSK_FS_META_TYPE_LNK: "l",
+    pytsk3.TSK_FS_META_TYPE_FIFO: "p",
+    pytsk3.TSK_FS_META_TYPE_SOCK: "s",
+    pytsk3.TSK_FS_META_TYPE_CHR: "c",
+    pytsk3.TSK_FS_META_TYPE_BLK: "b",
+}
+"""The letter of each type. Those that are missing are the library's own inventions."""
+EXT: Final = frozenset({"ext2", "ext3", "ext4"})
+_WITHOUT_ZONE: Final = frozenset({"FAT12", "FAT16", "FAT32", "exFAT", "ISO 9660"})
+_WITHOUT_OWNERS: Final = _WITHOUT_ZONE | {"NTFS"}
+_HFS_DATA: Final = 0x1100
+_CONTENT: Final = frozenset({pytsk3.TSK_FS_ATTR_TYPE_DEFAULT, pytsk3.TSK_FS_ATTR_TYPE_NTFS_DATA, _HFS_DATA})
+_UINT32: Final = 1 << 32
+_INT32_MAX: Final = (1 << 31) - 1
+
+
+class Blocks(msgspec.Struct, frozen=True):
+    """Where an inode's bytes lie: how many are allocated for its content (-1: not known), how many are damaged."""
+
+    allocated: int = -1
+    damaged: int = 0
+
+
+class Records:
+    """Makes records of the inodes of one file system."""
+
+    def __init__(self, file_system: FileSystem, *, block_size: int, damage: DamageMap | None) -> None:
+        """`damage` is None where there is none, which saves looking for it."""
+        self._part, self._offset, self._kind = file_system.part, file_system.offset, file_system.kind
+        self._block_size, self._damage = block_size, damage
+        self._owned = file_system.kind not in _WITHOUT_OWNERS
+
+    def blocks(self, file: pytsk3.File, letter: str, size: int) -> Blocks:
+        """Look where the bytes of a file, folder or link lie."""
+        if size == 0 or letter not in "fdl" or (letter != "f" and self._damage is None):
+            return Blocks()
+        allocated, damaged, runs = 0, 0, 0
+        try:
+            for attribute in file:
+                content = int(attribute.info.type) in _CONTENT and not attribute.info.name
+                for run in attribute:
+                    runs += content
+                    if int(run.flags):
+                        continue
+                    if content:
+                        allocated += run.len * self._block_size
+                    if self._damage is not None:
+                        damaged += self._hit(self._damage, run, attribute.info.size)
+        except OSError:
+            return Blocks(-1, damaged)
+        # What has no run stands in the inode itself.
+        return Blocks(allocated if runs else size, damaged)
+
+    def found(self, file: pytsk3.File, path: bytes, blocks: Blocks, marks: tuple[str, ...]) -> Found | None:
+        """Return the record of an inode under one of its paths; None where the library tells too little of it."""
+        meta = file.info.meta
+        if meta is None or (letter := TYPES.get(int(meta.type))) is None:
+            return None
+        return Found(
+            part=self._part,
+            ino=meta.addr,
+            type=letter,
+            nlink=meta.nlink,
+            size=meta.size,
+            mtime=self._time(meta),
+            path=path,
+            dev=self._part,
+            mtime_ns=meta.mtime_nano,
+            allocated=blocks.allocated if letter == "f" and meta.size else -1,
+            mode=int(meta.mode) & 0o7777 if self._owned else -1,
+            uid=meta.uid if self._owned else -1,
+            gid=meta.gid if self._owned else -1,
+            rdev=_device(file) if letter in "bc" else 0,
+            target=(meta.link or b"") if letter == "l" else b"",
+            marks=marks,
+        )
+
+    def _hit(self, damage: DamageMap, run: pytsk3.TSK_FS_ATTR_RUN, size: int) -> int:
+        """Return how many bytes of a run are damaged, not counting those after the end of the file."""
+        length = min(run.len * self._block_size, size - run.offset * self._block_size)
+        return damage.hit(self._offset + run.addr * self._block_size, length) if length > 0 else 0
+
+    def _time(self, meta: pytsk3.TSK_FS_META) -> int:
+        if self._kind in EXT:
+            return meta.mtime - _UINT32 if _INT32_MAX < meta.mtime < _UINT32 else meta.mtime
+        if self._kind in _WITHOUT_ZONE:
+            local = meta.crtime if self._kind == "ISO 9660" else meta.mtime
+            return calendar.timegm(time.localtime(local)) if local else 0
+        return meta.mtime
+
+
+def _device(file: pytsk3.File) -> int:
+    """Return the number of a device, which stands where others have their first block."""
+    for attribute in file:
+        for run in attribute:
+            if not int(run.flags):
+                major, minor = run.addr >> 8 & 0xFFF, run.addr & 0xFF | run.addr >> 12 & 0xFFF00
+                return os.makedev(major, minor)
+    return 0
