@@ -191,8 +191,9 @@ class Store:
             crash_point("store.created")
             yield opened, path
         finally:
-            path.unlink(missing_ok=True)
             os.close(opened)
+            with storage_errors("remove", path):
+                path.unlink(missing_ok=True)
 
     def _fill(self, opened: int, blocks: Iterable[bytes], *, size: int, progress: Progress) -> tuple[str, str]:
         """Write a content and return its digests, BLAKE3 and SHA-256."""
