@@ -176,7 +176,11 @@ def evidence(stage: Stage, state: SourceState, ours: Projection) -> dict[str, ob
         case Recount():
             return {"report": ours.reports.get(stage.name)}
         case Inspected() as rule:
-            return {"claim": state.claims.get(rule.claim), "report": ours.reports.get(stage.name)}
+            return {
+                "claim": state.claims.get(rule.claim),
+                "report": ours.reports.get(stage.name),
+                "succeeded": ours.succeeded.get(stage.name),
+            }
 
 
 def _claimed(state: SourceState) -> tuple[dict[str, int], str | None]:

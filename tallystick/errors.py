@@ -5,7 +5,8 @@ TallyError
 ├── ConfigurationError    a setting, topic or schema is not as it must be
 │   └── ForeignDatabaseError  the configured database holds what another program made
 ├── ServiceError          Kafka, the database or the local stack can't be used
-│   └── FencedError       another process has taken over the same work
+│   ├── FencedError       another process has taken over the same work
+│   └── LeaseHeldError    another process works on the same medium
 ├── StorageError          the store, an archive or an image can't be read or written
 │   ├── NoSpaceError      there is no room for it
 │   └── DamagedArchiveError  an archive does not hold what it should
@@ -37,6 +38,10 @@ class ServiceError(TallyError):
 
 class FencedError(ServiceError):
     """Another process holds the same partitions and has moved on; this one must stop and rejoin."""
+
+
+class LeaseHeldError(ServiceError):
+    """Another process holds what was to be worked on; it may be free later."""
 
 
 class StorageError(TallyError):

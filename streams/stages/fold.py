@@ -168,8 +168,16 @@ def _judge(state: SourceState, pipeline: Pipeline, at: str) -> tuple[list[Outcom
         verdict, standing.reason = _evaluate(state, projection, stage, standing)
         if verdict is not None:
             standing.verdict, standing.ended_at = verdict, at
+            _remember_success(state, projection, stage, verdict)
             outcomes.append(_outcome(state, name, stage.name, standing))
     return outcomes, commands
+
+
+def _remember_success(state: SourceState, projection: Projection, stage: Stage, verdict: Verdict) -> None:
+    """Keep a claim that a look has found to be true, for the attempts to come."""
+    claim = _claim_of(state, stage.name)
+    if isinstance(stage.rule, Inspected) and claim is not None and verdict is Verdict.SUCCEEDED:
+        projection.succeeded[stage.name] = claim
 
 
 def _commands(

@@ -7,7 +7,6 @@ Slices of media (`contracts/slices.py`, schema `media/1`) have a header more, `a
 medium that the lines are of, decimal. Their positions are the numbers of the lines, from 0 in each attempt.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated
@@ -22,7 +21,6 @@ from tallystick.contracts.topics import Topic
 from tallystick.errors import ContractError
 
 SCHEMA = b"media/1"
-_HEX = re.compile(r"[0-9a-f]+")
 
 
 class Form(StrEnum):
@@ -327,13 +325,6 @@ def record_digest(record: Found) -> int:
         record.path,
     )
     return int.from_bytes(blake3(text).digest(), "big")
-
-
-def blob_path(blobid: str) -> str:
-    """Return where a blob lies below the store's root: `ab/cd/<64 hex digits>`. Raises ValueError for anything else."""
-    if len(blobid) != 64 or not _HEX.fullmatch(blobid):
-        raise ValueError(f"{blobid!r} is no blob id: 64 hexadecimal digits")
-    return f"{blobid[:2]}/{blobid[2:4]}/{blobid}"
 
 
 def entries_record(

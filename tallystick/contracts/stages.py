@@ -163,11 +163,15 @@ class StageState(msgspec.Struct, omit_defaults=True):
 
 
 class Projection(msgspec.Struct, omit_defaults=True):
-    """What one database (or, under the empty name, Kafka itself) holds of a source."""
+    """What one database (or, under the empty name, Kafka itself) holds of a source.
+
+    `succeeded` holds, by stage, the last claim that a look has found to be true; it outlives its attempt.
+    """
 
     observations: dict[str, Observed] = {}
     reports: dict[str, Reported] = {}
     stages: dict[str, StageState] = {}
+    succeeded: dict[str, Claimed] = {}
 
 
 class SourceState(msgspec.Struct, omit_defaults=True):
