@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 import sqlalchemy as sa
 
-from sinks.schema import media, media_blobs, media_copies, media_paths
+from sinks.schema import media, media_blobs, media_copies, media_inodes, media_paths
 from tallystick.contracts.media import CopyStatus
 from tallystick.errors import StorageError
 from tallystick.storage.store import Store
@@ -54,6 +54,19 @@ class Touched(msgspec.Struct, frozen=True):
     ino: int
     path: bytes
     excluded: str
+
+
+class CopiedFile(msgspec.Struct, frozen=True):
+    """An inode that was copied, as it was enumerated, with all its paths. `medium` is an id."""
+
+    medium: str
+    part: int
+    ino: int
+    dev: int
+    size: int
+    mtime: int
+    mtime_ns: int
+    paths: tuple[bytes, ...]
 
 
 def check(store: Store, row: BlobRow, *, digest: bool) -> Fault | None:
@@ -137,3 +150,20 @@ def touched(connection: sa.Connection, blobid: str) -> Iterator[Touched]:
     )
     for row in connection.execution_options(yield_per=_BATCH).execute(query):
         yield Touched(row.medium, row.name, row.part, row.ino, bytes(row.path), row.excluded)
+
+
+def files_with(connection: sa.Connection, blobid: str) -> Iterator[CopiedFile]:
+    """Yield the inodes of all media whose content `blobid` is, by medium, part and inode, as they are asked for."""
+    copy, inode, path = media_copies, media_inodes, media_paths
+    same = sa.and_(*(copy.c[name] == inode.c[name] for name in ("medium", "part", "ino")))
+    columns = (inode.c.medium, inode.c.part, inode.c.ino, inode.c.dev, inode.c.size, inode.c.mtime, inode.c.mtime_ns)
+    query = (
+        sa.select(*columns)
+        .select_from(copy.join(inode, same))
+        .where(copy.c.blobid == blobid, copy.c.status == CopyStatus.SUCCESS.value)
+        .order_by(inode.c.medium, inode.c.part, inode.c.ino)
+    )
+    for row in connection.execution_options(yield_per=_BATCH).execute(query):
+        of_it = (path.c.medium == row.medium, path.c.part == row.part, path.c.ino == row.ino)
+        paths = connection.scalars(sa.select(path.c.path).where(*of_it).order_by(path.c.path))
+        yield CopiedFile(*row, paths=tuple(bytes(found) for found in paths))

@@ -7,10 +7,10 @@ import msgspec
 import orjson
 import sqlalchemy as sa
 
+from sinks.media.reading import copied_files
 from sinks.schema import (
     media,
     media_blobs,
-    media_copies,
     media_inodes,
     media_leases,
     media_paths,
@@ -75,8 +75,8 @@ class Holding(msgspec.Struct, frozen=True):
         return self.leased or any(held.verdict is None for held in self.stages.values())
 
     @property
-    def revision(self) -> int | None:
-        """The attempt whose rows are those of the medium; None where all are."""
+    def loaded_attempt(self) -> int | None:
+        """The attempt whose rows were found to be all of them, None where none was."""
         loaded = self.stages.get(LOADED)
         return loaded.attempt if loaded and loaded.verdict is Verdict.SUCCEEDED else None
 
@@ -84,8 +84,8 @@ class Holding(msgspec.Struct, frozen=True):
 class Tally(msgspec.Struct, frozen=True):
     """The rows of one medium, counted. `wanted` are regular files that need a copy: not all their paths are excluded.
 
-    Of those `pending` have no word on what became of them, `failed` are known not to be copied, and `unknown` are
-    copied into a blob that is in no row of its own.
+    Of those `pending` have no word on what became of them as they are now, `failed` are known not to be copied, and
+    `unknown` are copied into a blob that is in no row of its own.
     """
 
     paths: int
@@ -128,38 +128,29 @@ _PAGE = 200
 
 
 def count(connection: sa.Connection, holding: Holding) -> Tally:
-    """Return the rows of one medium, counted; of its present revision, where there is one."""
-    inode, path, copy, blob = media_inodes, media_paths, media_copies, media_blobs
-    present = [] if holding.revision is None else [inode.c.revision == holding.revision]
-    current = [] if holding.revision is None else [path.c.revision == holding.revision]
-    taken = sa.exists().where(
-        path.c.medium == inode.c.medium,
-        path.c.part == inode.c.part,
-        path.c.ino == inode.c.ino,
-        path.c.excluded == "",
-        *current,
+    """Return the rows of one medium, counted; of the attempt that was loaded, else of the newest that has any."""
+    medium, inode, path = holding.medium, media_inodes, media_paths
+    attempt = holding.loaded_attempt
+    if attempt is None:
+        attempt = connection.scalar(sa.select(sa.func.max(inode.c.revision)).where(inode.c.medium == medium)) or 0
+    files = copied_files(medium, attempt).subquery()
+    blob, wanted = media_blobs, files.c.excluded == 0
+    success = files.c.status == CopyStatus.SUCCESS.value
+    conditions = (
+        wanted,
+        wanted & (files.c.status.is_(None) | (success & (files.c.copied == 0))),
+        wanted & files.c.status.is_not(None) & ~success,
+        success & blob.c.blobid.is_(None),
     )
-    wanted = sa.and_(inode.c.type == "f", taken)
-    success = copy.c.status == CopyStatus.SUCCESS.value
-    same = sa.and_(copy.c.medium == inode.c.medium, copy.c.part == inode.c.part, copy.c.ino == inode.c.ino)
-    query = sa.select(
-        sa.func.count(),
-        *(
-            sa.func.coalesce(sa.func.sum(sa.case((sa.and_(wanted, condition), 1), else_=0)), 0)
-            for condition in (
-                sa.true(),
-                copy.c.medium.is_(None),
-                sa.and_(copy.c.medium.is_not(None), sa.not_(success)),
-                sa.and_(success, blob.c.blobid.is_(None)),
-            )
-        ),
-    ).select_from(inode.outerjoin(copy, same).outerjoin(blob, blob.c.blobid == copy.c.blobid))
-    query = query.where(inode.c.medium == holding.medium, *present)
-    inodes, wanted_files, pending, failed, unknown = connection.execute(query).one()
-    paths = connection.scalar(
-        sa.select(sa.func.count()).select_from(path).where(path.c.medium == holding.medium, *current)
+    numbers = [sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0) for condition in conditions]
+    query = sa.select(*numbers).select_from(files.outerjoin(blob, blob.c.blobid == files.c.blobid))
+    paths, inodes = (
+        connection.scalar(
+            sa.select(sa.func.count()).where(table.c.medium == medium, table.c.revision == attempt).select_from(table)
+        )
+        for table in (path, inode)
     )
-    return Tally(paths or 0, inodes, int(wanted_files), int(pending), int(failed), int(unknown))
+    return Tally(int(paths or 0), int(inodes or 0), *map(int, connection.execute(query).one()))
 
 
 def someone_copies(connection: sa.Connection) -> bool:

@@ -1,6 +1,5 @@
 """What the commands on media share: the archive opened, media chosen by what people call them, JSON as it comes."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,8 +9,9 @@ import typer
 
 from sinks import migrate
 from sinks.media.audit.folders import Places
-from sinks.schema import media
+from sinks.media.reading import find_media
 from tallystick.cli.terminal import safe
+from tallystick.contracts.media import Medium
 from tallystick.contracts.text import printable
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import told_plainly
@@ -19,7 +19,6 @@ from tallystick.errors import ServiceError, TallyError, UsageError
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
 
-_PREFIX = re.compile(r"[0-9a-f]{4,32}")
 _MOST_NAMED = 5
 
 
@@ -61,21 +60,18 @@ def choose(connection: sa.Connection, words: Sequence[str]) -> list[str] | None:
 
     Raises UsageError for a word that names none, or several.
     """
-    return [_choose(connection, word) for word in words] or None
+    return [choose_one(connection, word).medium for word in words] or None
 
 
-def _choose(connection: sa.Connection, word: str) -> str:
-    named = media.c.name == printable(word)
-    if _PREFIX.fullmatch(word):  # `g` comes after every hexadecimal digit
-        named = sa.or_(named, media.c.medium.between(word, word + "g"))
-    query = sa.select(media.c.medium).where(named).order_by(media.c.medium).limit(_MOST_NAMED + 1)
-    found = connection.scalars(query).all()
-    if word in found or len(found) == 1:
-        return word if word in found else found[0]
+def choose_one(connection: sa.Connection, word: str) -> Medium:
+    """Return the medium that `word` names. Raises UsageError where that is none, or several."""
+    found = find_media(connection, printable(word))
     if not found:
         raise UsageError(f"there is no medium {safe(word)}: `tally media list` shows those that there are")
-    some = ", ".join(found[:_MOST_NAMED]) + (" …" if len(found) > _MOST_NAMED else "")
-    raise UsageError(f"{safe(word)} names several media: {some}; give more of the id")
+    if len(found) > 1:
+        some = ", ".join(medium.medium for medium in found[:_MOST_NAMED]) + (" …" if len(found) > _MOST_NAMED else "")
+        raise UsageError(f"{safe(word)} names several media: {some}; give more of the id")
+    return found[0]
 
 
 class JsonDocument:
