@@ -77,7 +77,7 @@ def rows_differ(found: Found) -> Iterator[Violation]:
     said = held.claims_of_others
     claimed = said.counts.get("paths") if said else held.stages[LOADED].claimed.get(_RECORDS)
     sources = (
-        ("its listing", found.records),
+        ("its listing", found.records if found.records is not None or not said else said.counts.get("raw_records")),
         ("the other program's table" if said else "the enumeration's claim", claimed),
     )
     different = [f"{number:,} in {name}" for name, number in sources if number is not None and number != rows]

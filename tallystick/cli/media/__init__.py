@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("listing", "audit", "verify", "repair", "show")
+COMMANDS = ("listing", "audit", "verify", "repair", "show", "import_ntt")
 """The modules of this package that register commands, in the order in which help shows them."""
 
 
