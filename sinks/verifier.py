@@ -1,9 +1,10 @@
-"""The worker behind the stage `verified`: it recounts what a verdict commands it to, and reports both halves.
+"""The worker behind the stage `verified`, and behind all stages that are looked at: it reports what it finds.
 
-1. Take one command from `stage.commands`; those for other databases and other stages are passed over.
+1. Take one command from `stage.commands`; those for other databases, and work for others, are passed over.
 2. Wait until no table that is counted is being filled again (`sinks/replaying.py`).
 3. Recount. What differs is looked at again until it agrees, or until nothing has changed for
    `verifier.settle_seconds`: events of other sources, and dead letters, may be on their way.
+   Or look at what was claimed (`sinks/media/looks`), where that is commanded.
 4. Send the report and wait for Kafka to have it.
 5. Commit the command's offset. A crash before it repeats the work, which changes nothing.
 """
@@ -20,10 +21,14 @@ from confluent_kafka import Consumer, KafkaException, Message
 
 from sinks.announcing import Announcer
 from sinks.loop import Place
+from sinks.media import looks
+from sinks.media.looks.question import Look, Question
+from sinks.media.reading import read_medium
 from sinks.recount import COUNTED, Events, Recount, Refused, Session, look_again, look_at_refused, recount
 from sinks.refills import read_refills
 from tallystick.contracts import stages
 from tallystick.contracts.stages import Command, Reported
+from tallystick.contracts.text import printable
 from tallystick.contracts.timestamps import now
 from tallystick.contracts.topics import STAGE_COMMANDS
 from tallystick.database.engine import snapshot
@@ -69,18 +74,70 @@ class Verifier:
 
     def _carry_out(self, message: Message, stop: Callable[[], bool]) -> None:
         command = _read(message)
-        if command is not None and command.projection == self._place.projection and command.stage == STAGE:
-            started = time.monotonic()
-            result = self._settled_recount(command.source, stop)
-            seconds = round(time.monotonic() - started, 3)
-            log.info("recounted", source=command.source, found=result.found, seconds=seconds)
-            self._announcer.observe([report(command, result)])
+        answer = None
+        if command is not None and command.projection == self._place.projection:
+            if command.stage == STAGE:
+                answer = self._answer_by_recount(command, stop)
+            elif command.look:
+                answer = self._answer_by_look(command, stop)
+        if answer is not None:
+            self._announcer.observe([answer])
             if not self._announcer.settle(stop):
                 raise _Stopped
         try:
             self._consumer.commit(message=message, asynchronous=False)
         except KafkaException as error:
             log.warning("a command will come again", offset=message.offset(), error=str(error))
+
+    def _answer_by_recount(self, command: Command, stop: Callable[[], bool]) -> Reported:
+        started = time.monotonic()
+        result = self._settled_recount(command.source, stop)
+        seconds = round(time.monotonic() - started, 3)
+        log.info("recounted", source=command.source, found=result.found, seconds=seconds)
+        return report(command, result)
+
+    def _answer_by_look(self, command: Command, stop: Callable[[], bool]) -> Reported:
+        started = time.monotonic()
+        with paused(self._consumer) as poll:
+            polled = started
+
+            def sleep(seconds: float) -> None:
+                self._waiting += poll(seconds)
+
+            def progress() -> None:
+                nonlocal polled
+                if stop():
+                    raise _Stopped
+                if time.monotonic() - polled > _LOOK_SECONDS:
+                    self._waiting += poll(0)
+                    polled = time.monotonic()
+
+            self._await_tables(command, stop, sleep)
+            question = Question(
+                settings=self._settings,
+                engine=self._engine,
+                medium=command.source,
+                stage=command.stage,
+                attempt=command.attempt,
+                run=command.run,
+                progress=progress,
+                interruption=_Stopped,
+            )
+            look = self._patiently("look", lambda: looks.look(question), stop=stop, sleep=sleep)
+        seconds = round(time.monotonic() - started, 3)
+        log.info("looked", source=command.source, stage=command.stage, found=look.found, seconds=seconds)
+        return answer_of(command, look)
+
+    def _await_tables(self, command: Command, stop: Callable[[], bool], sleep: Callable[[float], None]) -> None:
+        """Wait while a table of media is being filled again, and a little for the medium itself to be known."""
+        while self._ask(lambda connection: looks.TABLES & read_refills(connection).keys(), stop=stop, sleep=sleep):
+            sleep(_LOOK_SECONDS)
+        deadline = time.monotonic() + self._settings.verifier.settle_seconds
+        while time.monotonic() < deadline:
+            medium = self._ask(lambda connection: read_medium(connection, command.source), stop=stop, sleep=sleep)
+            if medium is not None and medium.attempt >= command.attempt:
+                return
+            sleep(_LOOK_SECONDS)
 
     def _settled_recount(self, source: str, stop: Callable[[], bool]) -> Recount:
         with paused(self._consumer) as poll:
@@ -119,16 +176,21 @@ class Verifier:
     def _ask(
         self, question: Callable[[sa.Connection], T], *, stop: Callable[[], bool], sleep: Callable[[float], None]
     ) -> T:
-        if stop():
-            raise _Stopped
-
         def look() -> T:
             with snapshot(self._engine) as connection:
                 return question(connection)
 
+        return self._patiently("recount", look, stop=stop, sleep=sleep)
+
+    def _patiently(
+        self, what: str, work: Callable[[], T], *, stop: Callable[[], bool], sleep: Callable[[float], None]
+    ) -> T:
+        """Return what `work` returns, again and again while the database is away."""
+        if stop():
+            raise _Stopped
         try:
             longest = self._settings.sinks.retry_max_seconds
-            return retry(look, what="recount", on=is_transient, longest_wait=longest, stop=stop, sleep=sleep)
+            return retry(work, what=what, on=is_transient, longest_wait=longest, stop=stop, sleep=sleep)
         except Exception as error:
             if is_transient(error):
                 raise _Stopped from error
@@ -146,6 +208,22 @@ def report(command: Command, result: Recount) -> Reported:
         expected=result.expected,
         found=result.found,
         detail=result.detail,
+    )
+
+
+def answer_of(command: Command, look: Look) -> Reported:
+    """Return the answer to the `command` to look: what was found, for the claim to be compared with."""
+    return Reported(
+        source=command.source,
+        stage=command.stage,
+        attempt=command.attempt,
+        projection=command.projection,
+        at=now(),
+        expected={},
+        found=look.found,
+        detail=printable(look.detail),
+        digest=look.digest,
+        run=command.run,
     )
 
 

@@ -175,6 +175,8 @@ class MediaSettings(_Section):
     """After how many seconds without a word the process of a stage counts as hung, and is killed."""
     lease_seconds: Seconds = 30.0
     """For how long a medium belongs to who works on it, after the last word."""
+    sample_files: Annotated[int, Field(ge=0)] = 100
+    """How many contents of a copied medium are read again before the copy counts as done, chosen anew each time."""
     max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Of the files of a medium, the share that may fail before the copy as a whole has failed; 1 is no limit."""
 

@@ -3,7 +3,13 @@
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from sinks.sink import Record
+import sqlalchemy as sa
+
+from sinks.media.copies import Copies
+from sinks.media.inodes import Inodes
+from sinks.media.media import Media
+from sinks.sink import AnySink, Record
+from sinks.writers import make_writer
 from tallystick.contracts import media
 from tallystick.contracts.media import (
     Copied,
@@ -143,3 +149,26 @@ def send_media(publisher: Publisher, place: Settings, found: Iterable[Medium]) -
     for one in found:
         publisher.send(place.kafka.topic(media.MEDIA), key=one.medium.encode(), value=media.encode(one))
     publisher.flush()
+
+
+def store(engine: sa.Engine, sink: AnySink, *records: Record) -> None:
+    """Put records into the tables of `sink`, as its loop does."""
+    with engine.begin() as connection:
+        for found in records:
+            sink.write(connection, sink.decode(found).entries)
+
+
+def store_entries(engine: sa.Engine, *found: Entry, attempt: int = 1) -> None:
+    """Store what an enumeration found."""
+    store(engine, Inodes(make_writer(engine)), record(entries(found, attempt=attempt)))
+
+
+def store_copies(engine: sa.Engine, *found: Copied) -> None:
+    """Store what became of files."""
+    store(engine, Copies(make_writer(engine)), record(copies(found)))
+
+
+def store_media(engine: sa.Engine, *found: Medium) -> None:
+    """Store media."""
+    sink = Media(make_writer(engine))
+    store(engine, sink, *(Record(0, 0, one.medium.encode(), media.encode(one), []) for one in found))

@@ -4,42 +4,32 @@ import pytest
 import sqlalchemy as sa
 
 from sinks.media import reading
-from sinks.media.copies import Copies
-from sinks.media.inodes import Inodes
-from sinks.media.media import Media
 from sinks.media.reading import Enumeration, Pending
-from sinks.sink import AnySink, Record
+from sinks.sink import Record
 from sinks.sources import Sources
 from sinks.writers import make_writer
 from streams.stages.fold import apply
-from tallystick.contracts import media, stages
+from tallystick.contracts import stages
 from tallystick.contracts.catalogue import PIPELINES
-from tallystick.contracts.media import ENUMERATED, IDENTIFIED, INODES, RECORD_COUNTS, Copied, Entry, Form
+from tallystick.contracts.media import ENUMERATED, IDENTIFIED, INODES, RECORD_COUNTS, Form
 from tallystick.contracts.stages import Claimed, Observed, Reported, SourceState, StageEvent, Started
 from tallystick.database.engine import snapshot
-from tests.media import AT, MEDIUM, OTHER, copied, copies, entries, failed, file, medium, record
+from tests.media import (
+    AT,
+    MEDIUM,
+    OTHER,
+    copied,
+    failed,
+    file,
+    medium,
+    store,
+    store_copies,
+    store_entries,
+    store_media,
+)
 
 COUNTS = dict(zip(RECORD_COUNTS, (9, 8, 7, 1, 1, 0, 2, 0), strict=True))
 LATER = "2026-11-25T13:00:00.000000Z"
-
-
-def store(engine: sa.Engine, sink: AnySink, *records: Record) -> None:
-    with engine.begin() as connection:
-        for found in records:
-            sink.write(connection, sink.decode(found).entries)
-
-
-def store_entries(engine: sa.Engine, *found: Entry, attempt: int = 1) -> None:
-    store(engine, Inodes(make_writer(engine)), record(entries(found, attempt=attempt)))
-
-
-def store_copies(engine: sa.Engine, *found: Copied) -> None:
-    store(engine, Copies(make_writer(engine)), record(copies(found)))
-
-
-def store_media(engine: sa.Engine, *found: media.Medium) -> None:
-    sink = Media(make_writer(engine))
-    store(engine, sink, *(Record(0, 0, one.medium.encode(), media.encode(one), []) for one in found))
 
 
 def inodes(engine: sa.Engine, *, attempt: int = 1, run: int = 100) -> list[int]:

@@ -1,0 +1,70 @@
+"""The archive of a medium: decoded to its end, and its members compared with what lies outside of it."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from sinks.media.looks.enumerated import listing_of, sidecar_of
+from sinks.media.looks.imaged import image_of, map_of
+from sinks.media.looks.question import Look, Question, Troubles, hash_file, known_medium
+from tallystick.contracts.media import ARCHIVE_COUNTS, Form, Medium
+from tallystick.storage.archives import Member, decode
+from tallystick.storage.disk import Progress
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A file that must be in the archive, under its own name; `digest` is its BLAKE3, where it is known before."""
+
+    path: Path
+    digest: str = ""
+
+
+def archive_of(medium: str, folder: Path) -> Path:
+    """Return where the archive of a medium lies."""
+    return folder / f"{medium}.tar.zst"
+
+
+def look_at_archive(question: Question) -> Look:
+    """Return the ARCHIVE_COUNTS, and the BLAKE3 of the archive.
+
+    Raises StorageError, DamagedArchiveError.
+    """
+    medium = known_medium(question)
+    progress: Progress = question.progress
+    archive = decode(archive_of(question.medium, question.settings.media_archives), progress=progress)
+    if troubles := _compare({member.name: member for member in archive.members}, medium, question):
+        return Look({}, archive.digest, troubles)
+    numbers = (len(archive.members), sum(member.size for member in archive.members), archive.size)
+    return Look(dict(zip(ARCHIVE_COUNTS, numbers, strict=True)), archive.digest)
+
+
+def _compare(members: dict[bytes, Member], medium: Medium, question: Question) -> str:
+    """Return what is wrong with the members; empty where they are what they must be."""
+    troubles = Troubles()
+    wanted = {os.fsencode(found.path.name): found for found in _wanted(medium, question)}
+    for name in sorted(members.keys() - wanted.keys()):
+        troubles.add(f"the archive holds {os.fsdecode(name)}, which is none of this medium's")
+    for name, found in sorted(wanted.items()):
+        member = members.get(name)
+        if member is None:
+            troubles.add(f"the archive lacks {found.path}")
+        elif member.digest != (digest := found.digest or hash_file(found.path, question)[1]):
+            troubles.add(f"{os.fsdecode(name)} is {member.digest} in the archive, and must be {digest}")
+    return str(troubles)
+
+
+def _wanted(medium: Medium, question: Question) -> tuple[Wanted, ...]:
+    """Return what must be in the archive: the image and what tells of it, else the listing and what tells of that."""
+    settings = question.settings
+    if medium.form in (Form.TREE, Form.LISTING):
+        folder = settings.media_listings
+        return Wanted(listing_of(medium.medium, folder)), Wanted(sidecar_of(medium.medium, folder))
+    image = image_of(medium, settings)
+    log = image.with_name(f"{image.with_suffix('').name}-ddrescue.log")
+    has_map = bool(medium.map) or medium.form is Form.DEVICE
+    return (
+        Wanted(image, medium.digest),
+        *((Wanted(map_of(medium, settings)),) if has_map else ()),
+        *((Wanted(log),) if os.path.lexists(log) else ()),
+    )
