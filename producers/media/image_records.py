@@ -26,6 +26,7 @@ TYPES: Final = {
     pytsk3.TSK_FS_META_TYPE_BLK: "b",
 }
 """The letter of each type. Those that are missing are the library's own inventions."""
+_ALLOCATED: Final = pytsk3.TSK_FS_META_FLAG_ALLOC
 EXT: Final = frozenset({"ext2", "ext3", "ext4"})
 _WITHOUT_ZONE: Final = frozenset({"FAT12", "FAT16", "FAT32", "exFAT", "ISO 9660"})
 _WITHOUT_OWNERS: Final = _WITHOUT_ZONE | {"NTFS"}
@@ -42,6 +43,27 @@ class Blocks(msgspec.Struct, frozen=True):
     damaged: int = 0
 
 
+_UNKNOWN: Final = Blocks()
+
+
+class Inode:
+    """An inode in use, as the library tells of it. What is asked for often is kept, as its objects are slow."""
+
+    __slots__ = ("file", "ino", "meta", "size", "type")
+
+    def __init__(self, file: pytsk3.File, meta: pytsk3.TSK_FS_META, letter: str) -> None:
+        self.file, self.meta, self.type = file, meta, letter
+        self.ino, self.size = meta.addr, meta.size
+
+
+def inode_of(file: pytsk3.File, meta: pytsk3.TSK_FS_META | None) -> Inode | None:
+    """Return the inode of a file that was opened; None where it can't be read, is free, or of an unknown type."""
+    if meta is None or not int(meta.flags) & _ALLOCATED:
+        return None
+    letter = TYPES.get(int(meta.type))
+    return Inode(file, meta, letter) if letter else None
+
+
 class Records:
     """Makes records of the inodes of one file system."""
 
@@ -51,14 +73,15 @@ class Records:
         self._block_size, self._damage = block_size, damage
         self._owned = file_system.kind not in _WITHOUT_OWNERS
 
-    def blocks(self, file: pytsk3.File, letter: str, size: int) -> Blocks:
+    def blocks(self, inode: Inode) -> Blocks:
         """Look where the bytes of a file, folder or link lie."""
-        if size == 0 or letter not in "fdl" or (letter != "f" and self._damage is None):
-            return Blocks()
+        if inode.size == 0 or inode.type not in "fdl" or (inode.type != "f" and self._damage is None):
+            return _UNKNOWN
         allocated, damaged, runs = 0, 0, 0
         try:
-            for attribute in file:
-                content = int(attribute.info.type) in _CONTENT and not attribute.info.name
+            for attribute in inode.file:
+                info = attribute.info
+                content = int(info.type) in _CONTENT and not info.name
                 for run in attribute:
                     runs += content
                     if int(run.flags):
@@ -66,32 +89,30 @@ class Records:
                     if content:
                         allocated += run.len * self._block_size
                     if self._damage is not None:
-                        damaged += self._hit(self._damage, run, attribute.info.size)
+                        damaged += self._hit(self._damage, run, info.size)
         except OSError:
             return Blocks(-1, damaged)
         # What has no run stands in the inode itself.
-        return Blocks(allocated if runs else size, damaged)
+        return Blocks(allocated if runs else inode.size, damaged)
 
-    def found(self, file: pytsk3.File, path: bytes, blocks: Blocks, marks: tuple[str, ...]) -> Found | None:
-        """Return the record of an inode under one of its paths; None where the library tells too little of it."""
-        meta = file.info.meta
-        if meta is None or (letter := TYPES.get(int(meta.type))) is None:
-            return None
+    def found(self, inode: Inode, path: bytes, blocks: Blocks, marks: tuple[str, ...]) -> Found:
+        """Return the record of an inode under one of its paths."""
+        meta, letter = inode.meta, inode.type
         return Found(
             part=self._part,
-            ino=meta.addr,
+            ino=inode.ino,
             type=letter,
             nlink=meta.nlink,
-            size=meta.size,
+            size=inode.size,
             mtime=self._time(meta),
             path=path,
             dev=self._part,
             mtime_ns=meta.mtime_nano,
-            allocated=blocks.allocated if letter == "f" and meta.size else -1,
+            allocated=blocks.allocated if letter == "f" and inode.size else -1,
             mode=int(meta.mode) & 0o7777 if self._owned else -1,
             uid=meta.uid if self._owned else -1,
             gid=meta.gid if self._owned else -1,
-            rdev=_device(file) if letter in "bc" else 0,
+            rdev=_device(inode.file) if letter in "bc" else 0,
             target=(meta.link or b"") if letter == "l" else b"",
             marks=marks,
         )
@@ -102,12 +123,11 @@ class Records:
         return damage.hit(self._offset + run.addr * self._block_size, length) if length > 0 else 0
 
     def _time(self, meta: pytsk3.TSK_FS_META) -> int:
-        if self._kind in EXT:
-            return meta.mtime - _UINT32 if _INT32_MAX < meta.mtime < _UINT32 else meta.mtime
         if self._kind in _WITHOUT_ZONE:
             local = meta.crtime if self._kind == "ISO 9660" else meta.mtime
             return calendar.timegm(time.localtime(local)) if local else 0
-        return meta.mtime
+        mtime = meta.mtime
+        return mtime - _UINT32 if self._kind in EXT and _INT32_MAX < mtime < _UINT32 else mtime
 
 
 def _device(file: pytsk3.File) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 import pytsk3
 
 from producers.media.damage import DamageMap
-from producers.media.image_records import TYPES, Records
+from producers.media.image_records import Inode, Records, inode_of
 from producers.media.images import Image
 from producers.media.unreachable import Seen, can_tell, unreachable
 from tallystick.contracts.listings import FileSystem
@@ -18,6 +18,9 @@ from tallystick.contracts.media import Entry, Mark, Problem, ProblemKind
 
 _FAT: Final = frozenset({"FAT12", "FAT16", "FAT32", "exFAT"})
 _LABEL: Final = b" (Volume Label Entry)"
+_EXFAT_OWN: Final = frozenset({b"$ALLOC_BITMAP", b"$UPCASE_TABLE"})
+_VIRTUAL: Final = (pytsk3.TSK_FS_META_TYPE_VIRT, pytsk3.TSK_FS_META_TYPE_VIRT_DIR)
+_IN_USE: Final = pytsk3.TSK_FS_NAME_FLAG_ALLOC
 _OWN_INODES: Final = {"NTFS": 24, "HFS+": 16}
 """Inodes below it are the file system's own, but for the root."""
 
@@ -54,8 +57,9 @@ class ImageWalk:
 class _Folder:
     """A folder that is being gone through."""
 
-    def __init__(self, prefix: bytes, files: Iterator[pytsk3.File], ino: int, *, own: bool) -> None:
-        self.prefix, self.files, self.ino, self.own = prefix, files, ino, own
+    def __init__(self, path: bytes, files: Iterator[pytsk3.File], ino: int, *, own: bool) -> None:
+        self.path, self.files, self.ino, self.own = path, files, ino, own
+        self.prefix = b"" if path == b"." else path + b"/"
 
 
 class _PartWalk:
@@ -69,6 +73,7 @@ class _PartWalk:
         self._records = Records(file_system, block_size=self._handle.info.block_size, damage=damage)
         self._part, self._kind, self._root = file_system.part, file_system.kind, self._handle.info.root_inum
         self._seen = Seen(self._handle.info.last_inum if can_tell(file_system.kind) else 0)
+        self._first_of_users = _OWN_INODES.get(file_system.kind, 0)
         self._folders: set[int] = set()
         self._damaged: set[int] = set()
         self._stack: list[_Folder] = []
@@ -77,9 +82,12 @@ class _PartWalk:
         try:
             root = self._handle.open_meta(inode=self._root)
         except OSError as error:
-            yield self._problem(ProblemKind.FOLDER_UNREADABLE, str(error), b".", self._root)
+            yield self._problem(ProblemKind.FOLDER_UNREADABLE, _why(error), b".", self._root)
         else:
-            yield from self._inode(root, b".", own=False)
+            if inode := inode_of(root, root.info.meta):
+                yield from self._inode(inode, b".", own=False)
+            else:
+                yield self._problem(ProblemKind.FOLDER_UNREADABLE, "the root can't be read", b".", self._root)
         while self._stack:
             folder = self._stack[-1]
             try:
@@ -88,8 +96,7 @@ class _PartWalk:
                 self._stack.pop()
             except OSError as error:
                 self._stack.pop()
-                path = folder.prefix.removesuffix(b"/") or b"."
-                yield self._problem(ProblemKind.FOLDER_UNREADABLE, _why(error), path, folder.ino)
+                yield self._problem(ProblemKind.FOLDER_UNREADABLE, _why(error), folder.path, folder.ino)
             else:
                 yield from self._name(folder, file)
         if can_tell(self._kind):
@@ -97,43 +104,41 @@ class _PartWalk:
 
     def _name(self, folder: _Folder, file: pytsk3.File) -> Iterator[Entry]:
         """Yield what there is to say of a name in a folder."""
-        name = file.info.name
-        if name is None or name.name in (b".", b"..") or not int(name.flags) & pytsk3.TSK_FS_NAME_FLAG_ALLOC:
+        info = file.info
+        name, meta = info.name, info.meta
+        if name is None or not int(name.flags) & _IN_USE or (own_name := name.name) in (b".", b".."):
             return
-        path = folder.prefix + name.name
-        if not name.name or b"/" in name.name:
-            detail = f"the name {name.name!r} is none"
-            yield self._problem(ProblemKind.ATTRIBUTES_UNREADABLE, detail, folder.prefix.removesuffix(b"/"), folder.ino)
-        elif not self._is_invented(file, name):
-            yield from self._inode(file, path, own=folder.own)
-
-    def _is_invented(self, file: pytsk3.File, name: pytsk3.TSK_FS_NAME) -> bool:
-        if file.info.meta and int(file.info.meta.type) in _VIRTUAL:
-            return True
-        # A file of that name would have a short one, too.
-        return self._kind in _FAT and name.name.endswith(_LABEL) and not name.shrt_name
-
-    def _inode(self, file: pytsk3.File, path: bytes, *, own: bool) -> Iterator[Entry]:
-        """Yield the record of a path; go into it where it is a folder that was not gone into yet."""
-        meta, name = file.info.meta, file.info.name
-        letter = TYPES.get(int(meta.type)) if meta else None
-        if meta is None or letter is None or not int(meta.flags) & pytsk3.TSK_FS_META_FLAG_ALLOC:
+        if meta and int(meta.type) in _VIRTUAL:
+            return
+        if self._kind in _FAT and not folder.prefix and own_name.endswith(_LABEL) and not name.shrt_name:
+            # The label of the volume. A file of that name would have a short one, too.
+            return
+        path = folder.prefix + own_name
+        if not own_name or b"/" in own_name:
+            yield self._problem(
+                ProblemKind.ATTRIBUTES_UNREADABLE, f"{own_name!r} can't be a name", folder.path, folder.ino
+            )
+        elif inode := inode_of(file, meta):
+            yield from self._inode(inode, path, own=folder.own or (self._kind == "exFAT" and path in _EXFAT_OWN))
+        else:
             detail = "its inode is free, or can't be read"
-            yield self._problem(ProblemKind.ATTRIBUTES_UNREADABLE, detail, path, name.meta_addr if name else 0)
-            return
-        own = own or (meta.addr < _OWN_INODES.get(self._kind, 0) and meta.addr != self._root)
-        blocks = self._records.blocks(file, letter, meta.size)
+            yield self._problem(ProblemKind.ATTRIBUTES_UNREADABLE, detail, path, name.meta_addr)
+
+    def _inode(self, inode: Inode, path: bytes, *, own: bool) -> Iterator[Entry]:
+        """Yield the record of a path; go into it where it is a folder that was not gone into yet."""
+        ino = inode.ino
+        own = own or (ino < self._first_of_users and ino != self._root)
+        blocks = self._records.blocks(inode)
         marks = ((Mark.METADATA.value,) if own else ()) + ((Mark.DAMAGED.value,) if blocks.damaged else ())
-        if found := self._records.found(file, path, blocks, marks):
-            self._seen.add(meta.addr)
-            yield found
-        if blocks.damaged and meta.addr not in self._damaged:
-            self._damaged.add(meta.addr)
+        self._seen.add(ino)
+        yield self._records.found(inode, path, blocks, marks)
+        if blocks.damaged and ino not in self._damaged:
+            self._damaged.add(ino)
             detail = f"{blocks.damaged} of its bytes could not be read from the medium"
-            yield self._problem(ProblemKind.FILE_DAMAGED, detail, path, meta.addr)
-        if letter == "d" and meta.addr not in self._folders:
-            self._folders.add(meta.addr)
-            yield from self._enter(meta.addr, path, own=own)
+            yield self._problem(ProblemKind.FILE_DAMAGED, detail, path, ino)
+        if inode.type == "d" and ino not in self._folders:
+            self._folders.add(ino)
+            yield from self._enter(ino, path, own=own)
 
     def _enter(self, ino: int, path: bytes, *, own: bool) -> Iterator[Problem]:
         try:
@@ -141,13 +146,10 @@ class _PartWalk:
         except OSError as error:
             yield self._problem(ProblemKind.FOLDER_UNREADABLE, _why(error), path, ino)
             return
-        self._stack.append(_Folder(b"" if path == b"." else path + b"/", files, ino, own=own))
+        self._stack.append(_Folder(path, files, ino, own=own))
 
     def _problem(self, kind: ProblemKind, detail: str, path: bytes, ino: int) -> Problem:
         return Problem(self._part, kind, detail, path, ino)
-
-
-_VIRTUAL: Final = (pytsk3.TSK_FS_META_TYPE_VIRT, pytsk3.TSK_FS_META_TYPE_VIRT_DIR)
 
 
 def _why(error: OSError) -> str:
