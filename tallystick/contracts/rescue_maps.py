@@ -28,6 +28,11 @@ class Extent(msgspec.Struct, frozen=True):
         """The first byte after it."""
         return self.start + self.size
 
+    def split(self, size: int) -> tuple["Extent", "Extent"]:
+        """Return its first `size` bytes and the rest, which may be empty."""
+        size = min(size, self.size)
+        return Extent(self.start, size, self.status), Extent(self.start + size, self.size - size, self.status)
+
 
 class RescueMap(msgspec.Struct, frozen=True):
     """A mapfile. `finished` says that the rescue came to its end; what is not read by then can't be."""
@@ -46,8 +51,13 @@ class RescueMap(msgspec.Struct, frozen=True):
 
     @property
     def end(self) -> int:
-        """How many bytes it tells of, from the first one of the medium on."""
+        """The first byte of the medium that it does not tell of any more."""
         return self.extents[-1].end if self.extents else 0
+
+    def covering(self, size: int) -> tuple[Extent, ...]:
+        """Return extents for a medium of so many bytes: what it says nothing of is yet to be tried."""
+        start = self.extents[0].start if self.extents else 0
+        return joined([Extent(0, start, UNTRIED), *self.extents, Extent(self.end, size - self.end, UNTRIED)])
 
 
 def parse(text: bytes) -> RescueMap:
@@ -90,7 +100,7 @@ def joined(extents: Iterable[Extent]) -> tuple[Extent, ...]:
     """Return extents that follow each other with neighbours of one status as one, and none that is empty."""
     found: list[Extent] = []
     for extent in extents:
-        if not extent.size:
+        if extent.size <= 0:
             continue
         if found and found[-1].status == extent.status:
             found[-1] = Extent(found[-1].start, found[-1].size + extent.size, extent.status)
