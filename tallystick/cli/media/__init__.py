@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("ingest",)
+COMMANDS = ("ingest", "listing", "show", "audit", "verify", "repair", "import_ntt")
 """The modules of this package that register commands, in the order in which help shows them."""
 
 
@@ -17,5 +17,5 @@ def register(app: typer.Typer) -> None:
         help="Archive media: nothing is archived before what was found, loaded and copied tallies.",
     )
     for name in COMMANDS:
-        import_module(f"tallystick.cli.media.{name}").register(group)
+        import_module(f"{__name__}.{name}").register(group)
     app.add_typer(group, name="media")

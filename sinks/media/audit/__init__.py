@@ -1,0 +1,1 @@
+"""The audit of the media archive: twelve invariants over database, store, archives, listings and log."""
