@@ -116,7 +116,7 @@ def _identify(
         model=found.model,
         serial=found.serial,
         message=wish.message or (before.message if before else ""),
-        acknowledged=wish.acknowledged,
+        acknowledged=wish.acknowledged or (before.acknowledged if before else ""),
         grows=wish.grows,
     )
     publisher.send(settings.kafka.topic(contract.MEDIA), key=medium.medium.encode(), value=contract.encode(medium))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from sinks import schema
 from sinks.standing import read_time
-from tallystick.contracts.media import COPY_COUNTS, ENUMERATED, CopyStatus, Form, Medium, ProblemKind
+from tallystick.contracts.media import CLAIMING, COPY_COUNTS, ENUMERATED, CopyStatus, Form, Medium, ProblemKind
 from tallystick.contracts.stages import Claimed
 
 _ROWS_AT_ONCE = 2_000
@@ -143,6 +143,16 @@ def unacknowledged(connection: sa.Connection, medium: Medium) -> dict[str, int]:
         .order_by(c.kind)
     )
     return {row.kind: int(row[1]) for row in connection.execute(query)}
+
+
+def is_settled(connection: sa.Connection, medium: str, stage: str, *, attempt: int) -> bool:
+    """Return whether a stage of `attempt` has its verdict, or a run of it has claimed what it did."""
+    r, s = schema.media_runs.c, schema.source_stages.c
+    claimed = sa.exists().where(
+        r.medium == medium, r.stage == stage, r.attempt == attempt, r.exit_code.in_(CLAIMING), r.detail == ""
+    )
+    judged = sa.exists().where(s.source_id == medium, s.stage == stage, s.attempt == attempt, s.verdict.is_not(None))
+    return bool(connection.scalar(sa.select(sa.or_(claimed, judged))))
 
 
 def last_enumeration(connection: sa.Connection, medium: str) -> Enumeration | None:

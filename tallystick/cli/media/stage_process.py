@@ -9,7 +9,7 @@ import msgspec
 
 from producers.media.claiming import StageClaim, decode_told
 from tallystick.cli.deployment import last_words
-from tallystick.contracts.media import ExitCode
+from tallystick.contracts.media import CLAIMING
 from tallystick.contracts.stages import Command
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -22,7 +22,6 @@ log = get_logger(__name__)
 LOOK_SECONDS = 0.2
 LEASE = "stage"
 """What the lease of who works on a medium is called."""
-_CLAIMING = frozenset({ExitCode.DONE, ExitCode.LOSSES})
 _UNEXPECTED = 70
 
 
@@ -56,7 +55,7 @@ class Ended(msgspec.Struct, frozen=True):
     @property
     def succeeded(self) -> bool:
         """Whether it ended as a stage does that has done its work, and has claimed what it did."""
-        return self.claim is not None and self.code in _CLAIMING and not self.hung
+        return self.claim is not None and self.code in CLAIMING and not self.hung
 
     @property
     def may_help(self) -> bool:
@@ -106,7 +105,7 @@ def _ended(found: Exit, said: _Said, seconds: float, *, hung: bool) -> Ended:
     code = found.exit_code if found.exit_code is not None else -_number(found.signal)
     if hung:
         reason = f"timeout: nothing new for {seconds:.0f} s, so its process was killed"
-    elif code in _CLAIMING:
+    elif code in CLAIMING:
         reason = "" if said.claim else f"exit code {code}, but it claimed nothing"
     else:
         how = f"killed by {found.signal}" if found.signal else f"exit code {code}"

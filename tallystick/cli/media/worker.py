@@ -3,8 +3,8 @@
 1. Take one command from `stage.commands`; looks, and those for other kinds and databases, are passed over.
 2. Take the lease of the medium, with a fencing token, and record the run in `media.runs`.
 3. Start the stage's process and wait for it. One that says nothing new for too long is killed.
-4. Record how it ended. With exit code 0 or 3 and a claim, send the claim; else say that the stage has failed, unless
-   another try may help: its process was killed, or hung.
+4. With exit code 0 or 3 and a claim, send the claim; else say that the stage has failed, unless another try may help:
+   its process was killed, or hung. Once Kafka has that, record how the run ended.
 5. Commit the command's offset. A crash before it repeats the work, which finds what is done already.
 """
 
@@ -20,9 +20,9 @@ from confluent_kafka import Consumer, KafkaException, Message
 from producers.claims import Attempt
 from producers.media.claiming import StageClaim
 from sinks.media import leases
-from sinks.media.reading import read_medium
+from sinks.media.reading import is_settled, read_medium
 from sinks.roles import find_place
-from tallystick.cli.media.stage_process import LEASE, Argv, Ended, run_process, stage_argv
+from tallystick.cli.media.stage_process import LEASE, Argv, run_process, stage_argv
 from tallystick.contracts import media as contract
 from tallystick.contracts import stages, timestamps
 from tallystick.contracts.stages import Command
@@ -103,15 +103,21 @@ class Worker:
             if self._outdated(command, rest):
                 return
             for tries in range(1, self._settings.media.stage_tries + 1):
-                ended, attempt = self._try(command, rest)
-                if ended.succeeded and (claim := ended.claim):
-                    attempt.claim(counts=claim.counts, ends=claim.ends, digest=claim.digest)
-                    break
-                if not ended.may_help or tries == self._settings.media.stage_tries:
-                    often = f" ({tries} tries)" if tries > 1 else ""
-                    attempt.fail(f"{ended.reason}{often}", exit_code=ended.code)
-                    break
-            self._publisher.flush()
+                run = self._take_lease(command, rest)
+                try:
+                    if self._settled(command, rest) or self._try(command, run, rest, tries=tries):
+                        return
+                finally:
+                    self._release(command, run)
+
+    def _settled(self, command: Command, rest: Callable[[float], None]) -> bool:
+        """Return whether another worker has carried out the command, as it may have while this one waited."""
+
+        def look() -> bool:
+            with snapshot(self._engine) as connection:
+                return is_settled(connection, command.source, command.stage, attempt=command.attempt)
+
+        return retry(look, what="look for runs", on=is_transient, sleep=rest)
 
     def _outdated(self, command: Command, rest: Callable[[float], None]) -> bool:
         """Wait until the database knows of the command's attempt; return whether it knows of a later one."""
@@ -126,8 +132,8 @@ class Worker:
                 return medium.attempt > command.attempt
             rest(LOOK_SECONDS)
 
-    def _try(self, command: Command, rest: Callable[[float], None]) -> tuple[Ended, Attempt]:
-        run = self._take_lease(command, rest)
+    def _try(self, command: Command, run: int, rest: Callable[[float], None], *, tries: int) -> bool:
+        """Run the stage's process once, say what came of it, and return whether that is the last word."""
         attempt = Attempt(
             self._settings,
             self._publisher,
@@ -161,9 +167,15 @@ class Worker:
             self._record(msgspec.structs.replace(began, ended_at=timestamps.now(), detail="the worker was stopped"))
             self._publisher.flush(_FAREWELL_SECONDS)
             raise
-        finally:
-            leases.release(self._engine, command.source, LEASE, run=run)
         claim = ended.claim or StageClaim({})
+        final = ended.succeeded or not ended.may_help or tries == self._settings.media.stage_tries
+        if ended.succeeded:
+            attempt.claim(counts=claim.counts, ends=claim.ends, digest=claim.digest)
+        elif final:
+            often = f" ({tries} tries)" if tries > 1 else ""
+            attempt.fail(f"{ended.reason}{often}", exit_code=ended.code)
+        # Who sees that the run has ended takes its claim for said.
+        self._publisher.flush()
         self._record(
             msgspec.structs.replace(
                 began,
@@ -175,7 +187,8 @@ class Worker:
                 evidence=claim.evidence,
             )
         )
-        return ended, attempt
+        self._publisher.flush()
+        return final
 
     def _take_lease(self, command: Command, rest: Callable[[float], None]) -> int:
         seconds = self._settings.media.lease_seconds
@@ -190,6 +203,14 @@ class Worker:
             except LeaseHeldError as error:
                 log.info("another worker has the medium", medium=command.source, error=str(error))
                 rest(1.0)
+
+    def _release(self, command: Command, run: int) -> None:
+        try:
+            leases.release(self._engine, command.source, LEASE, run=run)
+        except sa.exc.SQLAlchemyError as error:
+            if not is_transient(error):
+                raise
+            log.warning("a lease is left to expire", medium=command.source, error=str(error)[:200])
 
     def _record(self, run: contract.Run) -> None:
         self._publisher.send(self._runs, key=run.medium.encode(), value=contract.encode(run))
