@@ -32,6 +32,7 @@ from tests.media_world import (
     world_of,
 )
 from tests.plugins.services import apart
+from tests.support import eventually
 
 FIRST, SECOND = "da69350a" + "0" * 24, "da69350a" + "f" * 24
 """Two media whose ids begin alike."""
@@ -94,6 +95,26 @@ def test_9_10_nothing_is_counted_twice_though_it_was_sent_twice(world: World, ki
         "SELECT inserted, dead FROM sink_counters WHERE sink = 'media_inodes' AND source_id = :m AND inserted > 0",
         m=medium,
     ) == [(17, 0)]
+
+
+def test_11_a_load_that_dies_before_it_commits_has_loaded_nothing_and_is_done_again(
+    world: World, tmp_path: Path
+) -> None:
+    root = plant(tmp_path / "tree", "uncommitted")
+    medium = look_at(str(root)).medium
+    waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'media_paths'::regclass"
+    with world.line.engine.connect() as connection:
+        connection.exec_driver_sql("LOCK TABLE media_paths IN EXCLUSIVE MODE")
+        outcome = world.line.begin(root, until=LOADED)
+        ((pid,), *_) = eventually(lambda: world.query(waiting), seconds=300)
+        assert world.query("SELECT count(*) FROM media_inodes WHERE medium = :m", m=medium) == [(0,)]
+        world.query("SELECT pg_terminate_backend(:pid)", pid=pid)
+    found = world.line.wait(outcome, seconds=300)
+    assert verdicts(found)[LOADED] is Verdict.SUCCEEDED
+    assert world.query(
+        "SELECT inserted, present FROM sink_counters WHERE sink = 'media_inodes' AND source_id = :m AND inserted > 0",
+        m=medium,
+    ) == [(6, 0)]
 
 
 # --- what lies on a medium ---
