@@ -87,7 +87,7 @@ def test_20_a_medium_that_another_run_holds_is_left_to_it(settings: Settings, tm
         done = tally(settings, "media", "ingest", "--json", str(root))
     assert done.returncode == ExitCode.LOCKED
     assert json.loads(done.stdout)["locked"] == [str(root)]
-    assert read_whole(settings, settings.kafka.topic(MEDIA), client_id="test") == []
+    assert list(read_whole(settings, settings.kafka.topic(MEDIA), client_id="test")) == []
 
 
 def test_8_55_what_was_stopped_and_killed_again_and_again_ends_as_if_nothing_had_been(
@@ -129,7 +129,7 @@ def test_45_a_database_that_is_away_is_no_success_and_nothing_begins(settings: S
     done = tally(settings.model_copy(update={"database": away}), "media", "ingest", str(plant(tmp_path / "tree", "x")))
     assert done.returncode == ExitCode.OTHER
     assert "succeeded" not in done.stdout
-    assert read_whole(settings, settings.kafka.topic(MEDIA), client_id="test") == []
+    assert list(read_whole(settings, settings.kafka.topic(MEDIA), client_id="test")) == []
 
 
 def test_46_a_database_of_another_version_ends_the_worker_at_once(settings: Settings) -> None:
