@@ -120,7 +120,7 @@ def test_tables_of_other_names_are_no_reason_to_refuse(place: Settings) -> None:
     engine = make_engine(place)
     with pytest.raises(ConfigurationError, match="run `tally db upgrade`"):
         migrate.require_head(engine)
-    assert migrate.upgrade(engine, place) == migrate.head()
+    assert migrate.upgrade(engine, place) == migrate.HEAD
     engine.dispose()
 
 
