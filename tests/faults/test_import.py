@@ -16,11 +16,11 @@ import pytest
 import sqlalchemy as sa
 
 from producers.cowrie.generator import Plan, lines
-from tallystick.settings import DatabaseSettings, Settings
+from tallystick.settings import Settings
 from tests import old_database
 from tests.dumps import count, dump
 from tests.loads import SUCCEEDED, ask, verdicts
-from tests.plugins.services import apart
+from tests.plugins.services import apart, on_sqlite
 from tests.support import TALLY, environment, eventually, tally, tally_here, tally_json
 
 EVENTS = 20_000
@@ -161,10 +161,8 @@ def world(
 ) -> Iterator[World]:
     old = request.getfixturevalue(request.param[0])
     home = tmp_path_factory.mktemp("home")
-    with apart(servers, home=home) as settings:
-        if request.param[1] == "sqlite":
-            database = DatabaseSettings.model_validate({"url": f"sqlite:///{home / 'tally.db'}"})
-            settings = settings.model_copy(update={"database": database})
+    with apart(servers, home=home) as mine:
+        settings = on_sqlite(mine, home) if request.param[1] == "sqlite" else mine
         before = old.content()
         with importing(settings, old) as process:
             [importer] = eventually(lambda: importers(process))
