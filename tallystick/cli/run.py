@@ -6,10 +6,12 @@ imports only what it needs, and therefore within its function.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import orjson
 import typer
 
@@ -88,29 +90,23 @@ def _read(settings: Settings, jobs: Sequence[Job], days: int | None, stop: StopF
 
     for line in left_out(jobs, days):
         log.info("files left out", told=line)
-    outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=_progress)
+    tell = _teller(stop)
+    outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=partial(tell, "progress"))
     for outcome in outcomes:
-        _tell("outcome", outcome)
+        tell("outcome", outcome)
     return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
 
 
 def _follow(settings: Settings, followed: Sequence[Followed], stop: StopFlag) -> int | None:
     from producers.cowrie.following.loop import follow_logs
 
-    def tell(kind: str, what: object) -> None:
-        try:
-            _tell(kind, what)
-        except BrokenPipeError:
-            # Whoever started it is gone. What is left in the buffer must not fail once more at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            stop.request("nobody reads standard output any more")
-
+    tell = _teller(stop)
     follow_logs(
         stack.resolve(settings),
         followed,
         stop=stop,
-        on_progress=lambda progress: tell("progress", progress),
-        on_outcome=lambda outcome: tell("outcome", outcome),
+        on_progress=partial(tell, "progress"),
+        on_outcome=partial(tell, "outcome"),
     )
     return None
 
@@ -152,6 +148,7 @@ def importer(
     from producers.cowrie.importing.importer import import_database
 
     def work(stop: StopFlag) -> None:
+        tell = _teller(stop)
         for outcome in import_database(
             stack.resolve(load_settings()),
             url,
@@ -159,9 +156,9 @@ def importer(
             until=until,
             sensor=sensor,
             stop=stop,
-            on_progress=_progress,
+            on_progress=partial(tell, "progress"),
         ):
-            _tell("outcome", outcome)
+            tell("outcome", outcome)
 
     raise typer.Exit(run_role("importer", work))
 
@@ -173,8 +170,10 @@ def retrier(
     from producers.cowrie.retrying import retry_plans
 
     def work(stop: StopFlag) -> None:
-        for outcome in retry_plans(stack.resolve(load_settings()), plans, stop=stop, on_progress=_progress):
-            _tell("outcome", outcome)
+        tell = _teller(stop)
+        progress = partial(tell, "progress")
+        for outcome in retry_plans(stack.resolve(load_settings()), plans, stop=stop, on_progress=progress):
+            tell("outcome", outcome)
 
     raise typer.Exit(run_role("retrier", work))
 
@@ -251,15 +250,22 @@ def verifier() -> None:
     raise typer.Exit(run_role("verifier", work))
 
 
-def _progress(what: object) -> None:
-    _tell("progress", what)
+def _teller(stop: StopFlag) -> Callable[[str, object], None]:
+    """Return what tells whoever started this role, by a line of JSON. Once nobody reads that, the role is to stop.
 
+    It never raises: an error of the pipe would be taken for one of the log that is being read.
+    """
 
-def _tell(kind: str, what: object) -> None:
-    import msgspec
+    def tell(kind: str, what: object) -> None:
+        try:
+            sys.stdout.buffer.write(orjson.dumps({kind: msgspec.to_builtins(what)}) + b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Whoever started it is gone. What is left in the buffer must not fail once more at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            stop.request("nobody reads standard output any more")
 
-    sys.stdout.buffer.write(orjson.dumps({kind: msgspec.to_builtins(what)}) + b"\n")
-    sys.stdout.buffer.flush()
+    return tell
 
 
 if __name__ == "__main__":
