@@ -76,7 +76,12 @@ def kafka_settings(settings: Settings) -> Settings:
 @pytest.fixture
 def sqlite_settings(settings: Settings, tmp_path: Path) -> Settings:
     """The same with an SQLite file as the database."""
-    database = DatabaseSettings(url=SecretStr(f"sqlite:///{tmp_path / 'tally.db'}"))
+    return on_sqlite(settings, tmp_path)
+
+
+def on_sqlite(settings: Settings, folder: Path) -> Settings:
+    """Return `settings` with a file in `folder` as the database."""
+    database = DatabaseSettings(url=SecretStr(f"sqlite:///{folder / 'tally.db'}"))
     return settings.model_copy(update={"database": database})
 
 
