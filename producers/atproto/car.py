@@ -4,7 +4,6 @@ A varint and a header {roots, version: 1}, then for each block a varint, its CID
 Source: https://ipld.io/specs/transport/car/carv1/
 """
 
-from collections.abc import Iterator
 from enum import StrEnum
 from hashlib import sha256
 
@@ -56,10 +55,6 @@ class Car(msgspec.Struct, frozen=True):
         for cid, (start, end) in self.spans.items():
             if sha256(view[start:end]).digest() != cid[4:]:
                 raise CarError(CarReason.HASH, f"{cid_text(cid)}, {end - start} bytes at {start}")
-
-    def __iter__(self) -> Iterator[tuple[Cid, bytes]]:
-        for cid, (start, end) in self.spans.items():
-            yield cid, self.data[start:end]
 
 
 def read_car(data: bytes, *, max_bytes: int, max_blocks: int) -> Car:

@@ -119,7 +119,7 @@ def commit_record(commit: Commit, *, host: str, live: bool) -> CommitRecord:
                 rkey=rkey,
                 cid=cid_text(op.cid) if op.cid else "",
                 prev=cid_text(op.prev) if op.prev else "",
-                record=msgspec.Raw(record),
+                record=msgspec.Raw(record) if record else msgspec.UNSET,
                 problem=problem,
             )
         )

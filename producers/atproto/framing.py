@@ -32,6 +32,11 @@ class FrameReason(StrEnum):
 class FrameError(Refusal[FrameReason]):
     """A binary message can't be taken as a frame."""
 
+    @property
+    def breaks_stream(self) -> bool:
+        """Whether the framing itself is wrong: then the protocol wants the connection dropped, else one message."""
+        return self.reason is not FrameReason.FIELD
+
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """A frame whose body has not been read yet: its `op`, its type (such as `#commit`, empty for errors), the rest."""

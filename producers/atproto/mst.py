@@ -125,10 +125,10 @@ def encode_node(node: Node) -> bytes:
 
 
 def _shared(one: bytes, other: bytes) -> int:
-    for at, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return at
-    return min(len(one), len(other))
+    """Return how many bytes two keys have in common at their heads."""
+    length = min(len(one), len(other))
+    difference = int.from_bytes(one[:length]) ^ int.from_bytes(other[:length])
+    return length - (difference.bit_length() + 7) // 8
 
 
 def _link(cid: Cid | None) -> bytes:

@@ -76,7 +76,7 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     rkey: str
     cid: str = ""
     prev: str = ""
-    record: msgspec.Raw = msgspec.Raw()
+    record: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     problem: str = ""
 
     @property
