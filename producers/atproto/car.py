@@ -9,7 +9,7 @@ from hashlib import sha256
 
 import msgspec
 
-from producers.atproto.cbor import CborError, decode
+from producers.atproto.cbor import CborError, decode, typed
 from producers.atproto.cids import CID_BYTES, Cid, cid_text, is_cid
 from producers.atproto.faults import Refusal, shown
 
@@ -99,7 +99,7 @@ def _read_header(data: bytes) -> tuple[Cid, int]:
     if at + length > len(data):
         raise CarError(CarReason.TRUNCATED, "within the header")
     try:
-        header = msgspec.convert(decode(data[at : at + length]), _Header)
+        header = typed(decode(data[at : at + length]), _Header)
     except (CborError, msgspec.ValidationError) as error:
         raise CarError(CarReason.HEADER, str(error)[:200]) from error
     if header.version != 1:

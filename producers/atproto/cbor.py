@@ -5,8 +5,9 @@ A frame of 5 MB may hold five million empty lists, which are 350 MB once they ar
 """
 
 from enum import StrEnum
-from typing import cast
+from typing import TypeVar, cast
 
+import msgspec
 from libipld import decode_dag_cbor
 
 from producers.atproto.faults import Refusal
@@ -15,6 +16,9 @@ TRUSTED_BYTES = 64 * 1024
 MAX_ITEMS = 250_000
 """How many items (keys and values) one decoded thing may have: a full frame of labels has about 200,000."""
 MAX_DEPTH = 128
+
+
+T = TypeVar("T")
 
 
 class CborReason(StrEnum):
@@ -43,6 +47,14 @@ def decode(data: bytes, *, max_items: int = MAX_ITEMS) -> object:
         raise CborError(CborReason.TOO_DEEP) from None
     except ValueError as error:
         raise CborError(CborReason.MALFORMED, str(error)[:200]) from error
+
+
+def typed(value: object, type_: type[T]) -> T:
+    """Return what was decoded as a struct. Text is never taken for bytes, which msgspec otherwise does.
+
+    Raises msgspec.ValidationError.
+    """
+    return msgspec.convert(value, type_, builtin_types=(bytes,))
 
 
 def skim(data: bytes, start: int = 0, *, max_items: int = MAX_ITEMS, max_depth: int = MAX_DEPTH) -> int:

@@ -4,7 +4,7 @@ import msgspec
 from libipld import encode_dag_cbor
 
 from producers.atproto.car import Car, CarError, CarReason, read_car
-from producers.atproto.cbor import CborError, decode
+from producers.atproto.cbor import CborError, decode, typed
 from producers.atproto.cids import Cid, cid_text, is_cid
 from producers.atproto.failures import Failure, Invalid
 from producers.atproto.faults import shown
@@ -87,7 +87,7 @@ def read_signed(cid: Cid, car: Car) -> SignedCommit:
         raise Invalid(Failure.COMMIT_UNREADABLE, f"its block is missing: {shown(cid.hex())}")
     try:
         fields = decode(block)
-        found = msgspec.convert(fields, _Object)
+        found = typed(fields, _Object)
     except (CborError, msgspec.ValidationError) as error:
         raise Invalid(Failure.COMMIT_UNREADABLE, str(error)[:200]) from error
     if found.version != VERSION:

@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 from libipld import encode_dag_cbor
 
+from producers.atproto.cbor import typed
 from producers.atproto.faults import Refusal, shown
 from producers.atproto.signatures import PublicKey, SignatureProblem
 from tallystick.contracts import timestamps
@@ -48,7 +49,7 @@ class _Fields(msgspec.Struct):
 def read_label(fields: dict[str, object], *, host: str, seq: int) -> Label:
     """Return one label of a `#labels`. Raises LabelError."""
     try:
-        found = msgspec.convert(fields, _Fields)
+        found = typed(fields, _Fields)
     except msgspec.ValidationError as error:
         raise LabelError(LabelReason.FIELD, str(error)[:200]) from error
     if found.ver not in (msgspec.UNSET, VERSION):

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from producers.atproto.cbor import typed
 from producers.atproto.framing import ERROR, MESSAGE, Frame, FrameError, FrameReason, read_body, split_frame
 from tallystick.contracts import timestamps
 from tallystick.contracts.atproto import INVALID_HANDLE, Account, Action, Did, Identity, Seq
@@ -143,7 +144,7 @@ def read_message(message: bytes) -> Message:
 
 def _convert(frame: Frame, type_: type[T]) -> T:
     try:
-        return msgspec.convert(read_body(frame), type_)
+        return typed(read_body(frame), type_)
     except msgspec.ValidationError as error:
         raise FrameError(FrameReason.FIELD, f"{frame.type}: {error}"[:200]) from error
 

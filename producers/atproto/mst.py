@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import msgspec
 
-from producers.atproto.cbor import CborError, decode, head
+from producers.atproto.cbor import CborError, decode, head, typed
 from producers.atproto.cids import Cid, cid_of, cid_text, is_cid
 from producers.atproto.faults import Refusal, shown
 
@@ -80,7 +80,7 @@ class _RawNode(msgspec.Struct):
 def decode_node(block: bytes) -> Node:
     """Return the node that a block is, its keys whole, valid and in order. Raises MstError."""
     try:
-        raw = msgspec.convert(decode(block), _RawNode)
+        raw = typed(decode(block), _RawNode)
     except (CborError, msgspec.ValidationError) as error:
         raise MstError(MstReason.NODE, str(error)[:200]) from error
     if raw.l is not None and not is_cid(raw.l):
