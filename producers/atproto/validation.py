@@ -57,9 +57,9 @@ def validate_commit(
     `now_us` is in microseconds since 1970. Without a `standing` an account counts as unresolved; where nothing is
     `known` of the repository, what compares with its last commit is left out.
     """
-    _check_ops(message)
-    if level >= Level.HASH:
-        _check_sizes(message)
+    _check_form(message)
+    if level >= Level.HASH and message.too_big:
+        raise Invalid(Failure.TOO_BIG, "the host says that it left operations out")
     key = _key_of(standing) if level >= Level.SIGNATURE else None
     commit = open_commit(message, check_hashes=level >= Level.HASH)
     if level >= Level.HASH:
@@ -94,8 +94,8 @@ def is_synchronised(signed: SignedCommit, known: Known | None) -> bool:
     return known is not None and (signed.rev, signed.data) == (known.rev, known.data)
 
 
-def _check_ops(message: CommitMessage) -> None:
-    """Check what everything else takes for granted: a path once, a CID where there is a record, CIDs that are some."""
+def _check_form(message: CommitMessage) -> None:
+    """Check what everything else takes for granted: limits, a path once, a CID where there is a record."""
     if len(message.ops) > MAX_OPS:
         raise Invalid(Failure.OPS_TOO_MANY, f"{len(message.ops)}, {MAX_OPS} may be")
     if len({op.path for op in message.ops}) < len(message.ops):
@@ -107,15 +107,10 @@ def _check_ops(message: CommitMessage) -> None:
             )
         if not all(is_cid(cid) for cid in (op.cid, op.prev) if cid is not None):
             raise Invalid(Failure.OPS_MALFORMED, f"cid or prev of {op.path} is no CID")
-    if not is_cid(message.commit) or (message.prev_data is not None and not is_cid(message.prev_data)):
-        raise Invalid(Failure.OPS_MALFORMED, "commit or prevData is no CID")
-
-
-def _check_sizes(message: CommitMessage) -> None:
     if len(message.blocks) > MAX_COMMIT_BYTES:
         raise Invalid(Failure.BLOCKS_TOO_LARGE, f"{len(message.blocks)} bytes, {MAX_COMMIT_BYTES} may be")
-    if message.too_big:
-        raise Invalid(Failure.TOO_BIG, "the host says that it left operations out")
+    if not is_cid(message.commit) or (message.prev_data is not None and not is_cid(message.prev_data)):
+        raise Invalid(Failure.OPS_MALFORMED, "commit or prevData is no CID")
 
 
 def _key_of(standing: Standing | None) -> PublicKey:
