@@ -67,23 +67,20 @@ def read_car(data: bytes, *, max_bytes: int, max_blocks: int) -> Car:
         raise CarError(CarReason.TOO_LARGE, f"{size} bytes, {max_bytes} may be")
     root, at = _read_header(data)
     spans: dict[Cid, tuple[int, int]] = {}
-    for _ in range(max_blocks):
-        if at == size:
-            return Car(data, root, spans)
+    while at < size:
         length, at = _varint(data, at)
-        end = at + length
+        start, end = at + CID_BYTES, at + length
         if end > size:
             raise CarError(CarReason.TRUNCATED, f"a block of {length} bytes at {at}, but only {size - at} follow")
-        start = at + CID_BYTES
-        if end - start > MAX_BLOCK_BYTES:
+        if length > MAX_BLOCK_BYTES + CID_BYTES:
             raise CarError(CarReason.BLOCK_TOO_LARGE, f"{end - start} bytes at {start}")
         cid = data[at:start]
         if start > end or not is_cid(cid):
             raise CarError(CarReason.CID, f"at {at}: {shown(cid[: min(length, 8)])}")
+        if len(spans) == max_blocks:
+            raise CarError(CarReason.TOO_MANY_BLOCKS, f"more than {max_blocks}")
         spans[cid] = (start, end)
         at = end
-    if at != size:
-        raise CarError(CarReason.TOO_MANY_BLOCKS, f"more than {max_blocks}")
     return Car(data, root, spans)
 
 
@@ -112,7 +109,11 @@ def _read_header(data: bytes) -> tuple[Cid, int]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return an unsigned LEB128 number and where it ends."""
+    """Return an unsigned LEB128 number and where it ends. Nearly all of them have one byte or two."""
+    if at < len(data) and (first := data[at]) < 128:
+        return first, at + 1
+    if at + 1 < len(data) and (second := data[at + 1]) < 128:
+        return (first & 127) | second << 7, at + 2
     value = 0
     for number, byte in enumerate(data[at : at + MAX_VARINT_BYTES]):
         value |= (byte & 127) << 7 * number

@@ -100,11 +100,3 @@ def _head(data: bytes, at: int, size: int) -> tuple[int, int, int]:
     if end > size:
         raise CborError(CborReason.MALFORMED, "it ends within a head")
     return first >> 5, int.from_bytes(data[at + 1 : end]), end
-
-
-def head(major: int, argument: int) -> bytes:
-    """Return the shortest head of an item: its major type and its number or length."""
-    if argument < 24:
-        return bytes((major << 5 | argument,))
-    width = 1 if argument < 1 << 8 else 2 if argument < 1 << 16 else 4 if argument < 1 << 32 else 8
-    return bytes((major << 5 | 23 + width.bit_length(),)) + argument.to_bytes(width)

@@ -182,7 +182,9 @@ def account_of(message: AccountMessage, host: str) -> Account:
 
 def time_of(text: str) -> str:
     """Return a host's time in canonical form, empty where it is none: nothing is decided by it."""
+    # Hosts write milliseconds; with three more zeros it is canonical, which is found much faster than any other form.
+    filled = f"{text[:-1]}000Z" if len(text) == 24 and text[-1] == "Z" else text[:64]
     try:
-        return timestamps.canonical(text[:64])
+        return timestamps.canonical(filled)
     except ValueError:
         return ""

@@ -11,16 +11,13 @@ from enum import StrEnum
 from hashlib import sha256
 
 import msgspec
+from libipld import encode_dag_cbor
 
-from producers.atproto.cbor import CborError, decode, head, typed
+from producers.atproto.cbor import CborError, decode, typed
 from producers.atproto.cids import Cid, cid_of, cid_text, is_cid
 from producers.atproto.faults import Refusal, shown
 
-MAX_LAYER = 128
-"""A SHA-256 has no more pairs of bits."""
 _PATH = re.compile(rb"[a-zA-Z0-9.-]{1,317}/[a-zA-Z0-9_~.:-]{1,512}")
-_LINK = b"\xd8\x2a\x58\x25\x00"
-_NULL = b"\xf6"
 
 
 class MstReason(StrEnum):
@@ -41,19 +38,12 @@ class MstError(Refusal[MstReason]):
     """Blocks are no tree, or not enough of one."""
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A key of a node, the CID of its record, and the subtree of the keys behind it."""
-
-    key: bytes
-    value: Cid
-    right: Cid | None = None
-
-
 class Node(msgspec.Struct, frozen=True):
-    """A node: the subtree of the keys before all of its own, and its entries in order."""
+    """A node: its n keys in order, the CIDs of their records, and n + 1 links to the subtrees around them."""
 
-    left: Cid | None
-    entries: list[Entry]
+    keys: list[bytes]
+    values: list[Cid]
+    links: list[Cid | None]
 
 
 Blocks = Callable[[Cid], bytes | None]
@@ -62,7 +52,10 @@ Blocks = Callable[[Cid], bytes | None]
 
 def layer_of(key: bytes) -> int:
     """Return the layer of a key."""
-    return (256 - int.from_bytes(sha256(key).digest()).bit_length()) // 2
+    digest = sha256(key).digest()
+    if digest[0] >= 0x40:
+        return 0
+    return (256 - int.from_bytes(digest).bit_length()) // 2
 
 
 class _RawEntry(msgspec.Struct, gc=False):
@@ -83,9 +76,7 @@ def decode_node(block: bytes) -> Node:
         raw = typed(decode(block), _RawNode)
     except (CborError, msgspec.ValidationError) as error:
         raise MstError(MstReason.NODE, str(error)[:200]) from error
-    if raw.l is not None and not is_cid(raw.l):
-        raise MstError(MstReason.NODE, f"l is no CID: {shown(raw.l)}")
-    entries, before = [], b""
+    keys, before = [], b""
     for entry in raw.e:
         if not 0 <= entry.p <= len(before):
             raise MstError(MstReason.NODE, f"a prefix of {entry.p} bytes of a key of {len(before)}")
@@ -94,34 +85,26 @@ def decode_node(block: bytes) -> Node:
             raise MstError(MstReason.KEY, shown(key))
         if key <= before:
             raise MstError(MstReason.ORDER, f"{shown(key)} behind {shown(before)}")
-        if not is_cid(entry.v) or (entry.t is not None and not is_cid(entry.t)):
-            raise MstError(MstReason.NODE, f"no CID at {shown(key)}")
-        entries.append(Entry(key, entry.v, entry.t))
+        keys.append(key)
         before = key
-    return Node(raw.l, entries)
+    node = Node(keys, [entry.v for entry in raw.e], [raw.l, *(entry.t for entry in raw.e)])
+    if not all(map(is_cid, (*node.values, *filter(None, node.links)))):
+        raise MstError(MstReason.NODE, "a link is no CID")
+    return node
 
 
 def encode_node(node: Node) -> bytes:
-    """Return the block of a node: maps in canonical order, every key without what it shares with the one before."""
-    parts = [b"\xa2\x61e", head(4, len(node.entries))]
+    """Return the block of a node, every key without what it shares with the one before.
+
+    No part of a key can be taken for a CID by the encoder, because a path has no control characters.
+    """
+    entries = []
     before = b""
-    for entry in node.entries:
-        shared = _shared(before, entry.key)
-        rest = entry.key[shared:]
-        parts += (
-            b"\xa4\x61k",
-            head(2, len(rest)),
-            rest,
-            b"\x61p",
-            head(0, shared),
-            b"\x61t",
-            _link(entry.right),
-            b"\x61v",
-            _link(entry.value),
-        )
-        before = entry.key
-    parts += (b"\x61l", _link(node.left))
-    return b"".join(parts)
+    for key, value, right in zip(node.keys, node.values, node.links[1:], strict=True):
+        shared = _shared(before, key)
+        entries.append({"k": key[shared:], "p": shared, "t": right, "v": value})
+        before = key
+    return encode_dag_cbor({"e": entries, "l": node.links[0]})
 
 
 def _shared(one: bytes, other: bytes) -> int:
@@ -131,11 +114,7 @@ def _shared(one: bytes, other: bytes) -> int:
     return length - (difference.bit_length() + 7) // 8
 
 
-def _link(cid: Cid | None) -> bytes:
-    return _NULL if cid is None else _LINK + cid
-
-
-EMPTY_TREE = cid_of(encode_node(Node(None, [])))
+EMPTY_TREE = cid_of(encode_node(Node([], [], [None])))
 """The root of a repository without records."""
 
 
@@ -148,30 +127,29 @@ def walk(root: Cid, blocks: Blocks, *, max_nodes: int) -> Iterator[tuple[str, Ci
     """
     seen: set[Cid] = set()
     before = b""
-    # What is still to do: a CID to enter together with its layer (None: yet unknown), or an entry to yield.
-    todo: list[tuple[Cid, int | None] | Entry] = [(root, None)]
+    # What is still to do: a subtree to enter, with its layer (None: yet unknown), or a record to yield, with its key.
+    todo: list[tuple[Cid, int | None, bytes]] = [(root, None, b"")]
     while todo:
-        item = todo.pop()
-        if isinstance(item, Entry):
-            if item.key <= before:
-                raise MstError(MstReason.ORDER, f"{shown(item.key)} behind {shown(before)}")
-            before = item.key
-            yield item.key.decode("ascii"), item.value
+        cid, layer, key = todo.pop()
+        if key:
+            if key <= before:
+                raise MstError(MstReason.ORDER, f"{shown(key)} behind {shown(before)}")
+            before = key
+            yield key.decode("ascii"), cid
             continue
-        cid, layer = item
         if cid in seen:
             raise MstError(MstReason.CYCLE, cid_text(cid))
         seen.add(cid)
         if len(seen) > max_nodes:
             raise MstError(MstReason.TOO_LARGE, f"more than {max_nodes} nodes")
         node = load_node(cid, blocks)
-        layer = check_layer(node, layer)
-        for entry in reversed(node.entries):
-            if entry.right is not None:
-                todo.append((entry.right, layer - 1))
-            todo.append(entry)
-        if node.left is not None:
-            todo.append((node.left, layer - 1))
+        below = check_layer(node, layer) - 1
+        for key, value, link in zip(reversed(node.keys), reversed(node.values), reversed(node.links), strict=False):
+            if link is not None:
+                todo.append((link, below, b""))
+            todo.append((value, None, key))
+        if node.links[0] is not None:
+            todo.append((node.links[0], below, b""))
 
 
 def load_node(cid: Cid, blocks: Blocks) -> Node:
@@ -186,15 +164,16 @@ def check_layer(node: Node, expected: int | None) -> int:
 
     A root without keys is the top of a tree only where it has no left subtree either.
     """
+    has_links = any(node.links)
     if expected is None:
-        if not node.entries and node.left is not None:
+        if not node.keys and has_links:
             raise MstError(MstReason.LAYER, "the root has no keys")
-        expected = layer_of(node.entries[0].key) if node.entries else 0
-    elif not node.entries and node.left is None:
+        expected = layer_of(node.keys[0]) if node.keys else 0
+    elif not node.keys and not has_links:
         raise MstError(MstReason.LAYER, "a node below the root is empty")
-    for entry in node.entries:
-        if layer_of(entry.key) != expected:
-            raise MstError(MstReason.LAYER, f"{shown(entry.key)} in layer {expected}")
-    if not expected and (node.left is not None or any(entry.right for entry in node.entries)):
+    for key in node.keys:
+        if layer_of(key) != expected:
+            raise MstError(MstReason.LAYER, f"{shown(key)} in layer {expected}")
+    if expected <= 0 and has_links:
         raise MstError(MstReason.LAYER, "there is a layer below the lowest")
     return expected

@@ -12,7 +12,6 @@ from producers.atproto.faults import shown
 from producers.atproto.mst import (
     EMPTY_TREE,
     Blocks,
-    Entry,
     MstError,
     MstReason,
     Node,
@@ -149,21 +148,12 @@ class Tree:
 
     def _load(self, cid: Cid, layer: int | None) -> _Open:
         node = load_node(cid, self._blocks)
-        return _Open(
-            check_layer(node, layer),
-            [entry.key for entry in node.entries],
-            [entry.value for entry in node.entries],
-            [node.left, *(entry.right for entry in node.entries)],
-            cid,
-        )
+        return _Open(check_layer(node, layer), node.keys, node.values, [*node.links], cid)
 
     def _close(self, node: _Open) -> Cid:
         if node.cid is None:
             links = [self._close(below) if isinstance(below, _Open) else below for below in node.subtrees]
-            entries = [
-                Entry(key, value, right) for key, value, right in zip(node.keys, node.values, links[1:], strict=True)
-            ]
-            node.cid = cid_of(encode_node(Node(links[0], entries)))
+            node.cid = cid_of(encode_node(Node(node.keys, node.values, links)))
         return node.cid
 
 
@@ -180,7 +170,7 @@ def _lifted(node: _Open | None, layer: int) -> _Open | None:
 
 def build(records: dict[bytes, Cid]) -> Cid:
     """Return the root of the tree of all `records`."""
-    tree = Tree(EMPTY_TREE, {EMPTY_TREE: encode_node(Node(None, []))}.get)
+    tree = Tree(EMPTY_TREE, {EMPTY_TREE: encode_node(Node([], [], [None]))}.get)
     for key, value in records.items():
         tree.insert(key, value)
     return tree.root()

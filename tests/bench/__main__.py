@@ -23,6 +23,7 @@ from tallystick.kafka import topics
 from tallystick.kafka.consuming import read_whole
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
+from tests.bench import atproto
 from tests.bench.copying import copy_rate, scalar
 from tests.bench.latency import Latency, measure
 from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, roles, wait_for, write_json
@@ -65,6 +66,7 @@ class Figures(msgspec.Struct):
     end_to_end: list[EndToEnd]
     alone: list[Alone]
     latency: list[Latency]
+    atproto: list[atproto.Rate]
 
 
 def main() -> None:
@@ -72,14 +74,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--runs", type=int, default=3, help="end to end runs")
-    parser.add_argument("--only", choices=("end-to-end", "alone", "latency"))
+    parser.add_argument("--only", choices=("end-to-end", "alone", "latency", "atproto"))
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     chosen = parser.parse_args()
+    figures = Figures(cpus=os.cpu_count() or 0, bytes=0, end_to_end=[], alone=[], latency=[], atproto=[])
+    if chosen.only in (None, "atproto"):
+        figures.atproto += atproto.measure()
+    if chosen.only != "atproto":
+        _measure_with_servers(chosen, figures)
+    _report(figures)
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(chosen.output, figures)
+    print(f"\nfigures: {chosen.output}")
+
+
+def _measure_with_servers(chosen: argparse.Namespace, figures: Figures) -> None:
     with tempfile.TemporaryDirectory() as folder, _servers(Path(folder)) as servers:
         log = Path(folder) / "cowrie.json"
         with log.open("wb") as file:
             file.writelines(lines(Plan(events=chosen.events, seed=3)))
-        figures = Figures(cpus=os.cpu_count() or 0, bytes=log.stat().st_size, end_to_end=[], alone=[], latency=[])
+        figures.bytes = log.stat().st_size
         if chosen.only in (None, "end-to-end"):
             for number in range(chosen.runs):
                 figures.end_to_end.append(_end_to_end(_deployment(servers, f"e{number}"), servers, log, chosen.events))
@@ -89,10 +103,6 @@ def main() -> None:
             live = _deployment(servers, "live")
             figures.latency.append(measure(live))
             _drop(live)
-    _report(figures)
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(chosen.output, figures)
-    print(f"\nfigures: {chosen.output}")
 
 
 @contextmanager
@@ -254,7 +264,7 @@ def _drop(settings: Settings) -> None:
 
 
 def _report(figures: Figures) -> None:
-    print(f"\n{figures.cpus} CPUs; a log of {figures.bytes / MIB:.0f} MiB")
+    print(f"\n{figures.cpus} CPUs; a log of {figures.bytes / MIB:.0f} MiB" if figures.bytes else "")
     if figures.end_to_end:
         print_table(
             "End to end: a file to rows and sessions in PostgreSQL",
@@ -302,6 +312,12 @@ def _report(figures: Figures) -> None:
                 (f"{run.events:,}", f"{run.rate:.0f}", f"{run.p50:.0f}", f"{run.p99:.0f}", f"{run.longest:.0f}")
                 for run in figures.latency
             ],
+        )
+    if figures.atproto:
+        print_table(
+            "AT Protocol: captured commits, by one core",
+            ("step", "commits/CPU-s"),
+            [(rate.step, f"{rate.rate:,.0f}") for rate in figures.atproto],
         )
 
 
