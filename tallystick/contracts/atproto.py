@@ -37,7 +37,7 @@ IDENTITIES = Topic(
 )
 LABELS = Topic(
     name="atproto.labels",
-    key="src",
+    key="uri",
     value="Label",
     owner="producers/atproto",
     summary="Every label, and every retraction of one, as its labeler signed it.",
