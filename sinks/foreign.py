@@ -1,10 +1,10 @@
 """Whose database this is: one that another program has made is told from an empty one before anything is written."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
-from sinks.schema import metadata
+from sinks.schema import metadata, ntt
 from sinks.schema.compatibility import VIEWS
 from sinks.schema.inventories import PASSWORD_STATISTICS
 from tallystick.errors import ForeignDatabaseError
@@ -19,7 +19,7 @@ _MARKS = {
 }
 """Columns that cowrieprocessor's tables have in all of its versions, and ours never."""
 _NEEDED = 2
-_OURS = metadata.tables.keys() | VIEWS.keys() | {PASSWORD_STATISTICS}
+_OURS = metadata.tables.keys() | VIEWS.keys() | ntt.VIEWS.keys() | {PASSWORD_STATISTICS}
 
 
 def refuse_foreign_database(connection: sa.Connection) -> None:
@@ -41,6 +41,18 @@ def refuse_foreign_database(connection: sa.Connection) -> None:
         raise ForeignDatabaseError(
             f"{where} already holds {', '.join(taken)}, which Tallystick didn't make;"
             f" nothing in it was changed. {_instead(connection)}"
+        )
+
+
+def refuse_taken_names(connection: sa.Connection, names: Collection[str]) -> None:
+    """Raise ForeignDatabaseError where our own database holds what is called by `names`, which ours are to be called.
+
+    So it is where somebody else's tables lie beside ours, from before these names were ours. Writes nothing.
+    """
+    if taken := sorted(_look(connection).keys() & set(names)):
+        raise ForeignDatabaseError(
+            f"{_where(connection)} holds {', '.join(taken)}, which Tallystick didn't make, and which it needs as names"
+            " now; nothing in it was changed. Rename them, or move them to another schema or database"
         )
 
 

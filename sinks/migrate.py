@@ -15,9 +15,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from sinks.foreign import refuse_foreign_database
+from sinks.foreign import refuse_foreign_database, refuse_taken_names
 from sinks.projection import name_projection
-from sinks.schema import metadata
+from sinks.schema import metadata, ntt
 from tallystick.database.engine import snapshot
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
@@ -55,6 +55,8 @@ def upgrade(engine: sa.Engine, settings: Settings) -> str:
             raise ConfigurationError(
                 f"the database is at revision {found}, which this version of Tallystick doesn't know: use a newer one"
             )
+        elif ntt.SINCE in _to_come(found):
+            refuse_taken_names(connection, ntt.VIEWS)
         command.upgrade(alembic_config(connection), "head")
         name_projection(connection)
     return head()
@@ -97,6 +99,12 @@ def alembic_config(connection: sa.Connection | None = None) -> Config:
 
 def _revisions() -> set[str]:
     return {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+
+
+def _to_come(found: str) -> set[str]:
+    """Return the revisions that a database at `found` lacks."""
+    script = ScriptDirectory.from_config(alembic_config())
+    return {each.revision for each in script.iterate_revisions("head", found)}
 
 
 def _context(connection: sa.Connection) -> MigrationContext:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from producers.checkpoints import Checkpoints
 from producers.cowrie.following.follower import Follower, Group
-from producers.cowrie.progress import FileOutcome
 from producers.cowrie.reading import Tools
+from producers.progress import FileOutcome
 from tallystick.contracts.stages import Claimed
 from tallystick.settings import FollowSettings, ReaderSettings, Settings
 from tests.reading_world import Killed, World, dies_after

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from producers.checkpoints import Checkpoints
 from producers.cowrie.importing.importer import import_table, open_database
-from producers.cowrie.progress import FileOutcome
 from producers.cowrie.reading import Tools
+from producers.progress import FileOutcome
 from tests.reading_world import Killed, World, dies_after
 
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 from producers.checkpoints import Checkpoints
 from producers.cowrie.discovery import discover
 from producers.cowrie.formats import Format
-from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reader import read_found
 from producers.cowrie.reading import Tools
+from producers.progress import FileOutcome, Progress
 from sinks.counting import INSERTED, Count
 from tallystick.contracts import dead_letters, slices, stages
 from tallystick.contracts.cowrie import EVENTS, read_session_key

@@ -11,10 +11,10 @@ from producers.cowrie.decompression import CHUNK_BYTES, Content, DamagedStream, 
 from producers.cowrie.discovery import LogFile, Problem, as_text, why_unreadable
 from producers.cowrie.growth import Growth
 from producers.cowrie.identity import first_item, identify, recognise_form
-from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reading import Reading, Tools, attempt_of, claim_again, nothing_read
 from producers.cowrie.selection import Job
 from producers.outlet import STOP_SECONDS, Outlet
+from producers.progress import FileOutcome, Progress
 from tallystick.contracts import timestamps
 from tallystick.contracts.cowrie import MAX_NAME_CHARS
 from tallystick.contracts.sources import log_source_id

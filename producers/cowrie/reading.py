@@ -24,10 +24,10 @@ from producers.cowrie.growth import Growth
 from producers.cowrie.identity import Identity
 from producers.cowrie.limits import TooManyDeadLetters, require_events
 from producers.cowrie.lines import Frame
-from producers.cowrie.progress import FileOutcome, Progress, State, Throttle
 from producers.cowrie.records import records_of
 from producers.cowrie.windows import Window, sort_lines
 from producers.outlet import Outlet
+from producers.progress import FileOutcome, Progress, State, Throttle
 from tallystick.contracts import stages, timestamps
 from tallystick.contracts.cowrie import KIND
 from tallystick.contracts.sources import Checkpoint

@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 
 from producers.checkpoints import Checkpoints, read_checkpoints
-from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reading import Tools, nothing_read
 from producers.cowrie.scanning import compacted
 from producers.cowrie.sending import Sending
 from producers.cowrie.windows import TOO_LONG
 from producers.outlet import STOP_SECONDS, Record
+from producers.progress import FileOutcome, Progress
 from tallystick.contracts import retries, slices, timestamps
 from tallystick.contracts.cowrie import (
     EVENTS,

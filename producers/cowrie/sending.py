@@ -10,9 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from producers.cowrie.progress import FileOutcome, Progress, State, Throttle
 from producers.cowrie.reading import Tools, attempt_of
 from producers.outlet import Outlet
+from producers.progress import FileOutcome, Progress, State, Throttle
 from tallystick.contracts import timestamps
 from tallystick.contracts.sources import Checkpoint
 

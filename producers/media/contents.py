@@ -7,10 +7,11 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
+from producers.media.images import Content
 from tallystick.contracts.media import Form, Medium
 from tallystick.errors import TallyError
 from tallystick.storage.disk import BLOCK_BYTES, read_blocks
@@ -78,29 +79,12 @@ class TreeContents:
             os.close(opened)
 
 
-class FileOfImage(Protocol):
-    """What is used of `pytsk3.File`."""
-
-    info: Any
-    """Its `meta` is None or has the `size` in bytes."""
-
-    def read_random(self, offset: int, len: int) -> bytes:  # noqa: A002 - pytsk3's name
-        """Return up to so many bytes from `offset` on. Raises OSError without a number."""
-
-
-class FileSystemOfImage(Protocol):
-    """What is used of `pytsk3.FS_Info`."""
-
-    def open_meta(self, inode: int) -> FileOfImage:
-        """Return the file of this inode. Raises OSError without a number."""
-
-
 class ImageContents:
     """Files of an image, by part and inode. Whether their bytes are damaged is a matter of the enumeration."""
 
-    def __init__(self, file_system_of: Callable[[int], FileSystemOfImage]) -> None:
-        """`file_system_of` a part gives its handle; what it raises is raised by `blocks`."""
-        self._file_system_of = file_system_of
+    def __init__(self, content_of: Callable[[int, int], Content]) -> None:
+        """`content_of` gives the content of an inode of a part, as `Image.content` does; `blocks` raises its errors."""
+        self._content_of = content_of
         # The library reads outside of the GIL, and nobody promises that several threads may. Reading is the smaller
         # part of copying, so little is lost.
         self._lock = threading.Lock()
@@ -108,19 +92,16 @@ class ImageContents:
     def blocks(self, work: Work, path: bytes) -> Iterator[bytes]:
         """See `Contents`; any path will do."""
         del path
-        with self._lock:
-            file_system = self._file_system_of(work.part)
         with self._reading():
-            file = file_system.open_meta(inode=work.ino)
-        size = file.info.meta.size if file.info.meta else -1
-        if size != work.size:
-            raise ChangedError(f"it has {size} bytes on the image, not {work.size}")
+            content = self._content_of(work.part, work.ino)
+        if content.size != work.size:
+            raise ChangedError(f"it has {content.size} bytes on the image, not {work.size}")
         at = 0
-        while at < size:
+        while at < work.size:
             with self._reading():
-                block = file.read_random(at, min(BLOCK_BYTES, size - at))
+                block = content.read(at, min(BLOCK_BYTES, work.size - at))
             if not block:
-                raise OSError(errno.EIO, f"nothing can be read from byte {at} of {size} on")
+                raise OSError(errno.EIO, f"nothing can be read from byte {at} of {work.size} on")
             yield block
             at += len(block)
 
@@ -131,13 +112,15 @@ class ImageContents:
             try:
                 yield
             except OSError as error:
+                if error.errno:
+                    raise
                 raise OSError(errno.EIO, _LIBRARY.sub("", str(error))) from error
 
 
-def contents_of(medium: Medium, file_system_of: Callable[[int], FileSystemOfImage]) -> Contents:
-    """Return where the contents of a medium come from; `file_system_of` is asked only where it is or has an image."""
+def contents_of(medium: Medium, content_of: Callable[[int, int], Content]) -> Contents:
+    """Return where the contents of a medium come from; see `ImageContents` for `content_of`, which images need."""
     if medium.form in (Form.DEVICE, Form.IMAGE):
-        return ImageContents(file_system_of)
+        return ImageContents(content_of)
     return TreeContents(medium.root)
 
 

@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain, islice
 
 from producers.media.contents import ChangedError, Contents, Work
+from producers.media.errors import MediaError, PreconditionError
 from tallystick.contracts import timestamps
 from tallystick.contracts.media import Copied, CopyError, CopyStatus
 from tallystick.contracts.text import printable
-from tallystick.errors import TallyError
 from tallystick.storage.disk import Progress, unheard
 from tallystick.storage.store import Store, WrongSizeError
 
@@ -39,12 +39,12 @@ _PERMANENT = frozenset({CopyError.PATH, CopyError.PERMISSION, CopyError.IO})
 """Errors that copying again as it was enumerated will not mend."""
 
 
-class WrongRootError(TallyError):
-    """None of the first files is there: the medium lies elsewhere."""
+class WrongRootError(PreconditionError):
+    """None of the first files is there: the medium lies elsewhere. The reason is `wrong_root`."""
 
 
-class TooManyFailedError(TallyError):
-    """So many files failed that the medium as a whole can't be read."""
+class TooManyFailedError(MediaError):
+    """So many files failed that the medium as a whole can't be read. The reason is `too_many_failed`."""
 
 
 def copy_file(
@@ -73,6 +73,8 @@ def copy_file(
                 blobid=published.blobid,
                 sha256=published.sha256,
                 size=published.size,
+                mtime=work.mtime,
+                mtime_ns=work.mtime_ns,
                 created=published.created,
                 detail="the store had something else in its place, which was replaced" if published.healed else "",
                 tries=tried,
@@ -127,8 +129,9 @@ def copy_all(
         first = list(islice(results, PROBED))
         if len(first) >= min(PROBED, total) > 0 and all(copied.error is CopyError.PATH for copied in first):
             raise WrongRootError(
+                "wrong_root",
                 f"none of the first {len(first)} files is where it was enumerated: "
-                "bring the medium back to where it was, or ingest it from where it is now"
+                "bring the medium back to where it was, or ingest it from where it is now",
             )
         failed = 0
         for copied in chain(first, results):
@@ -136,8 +139,9 @@ def copy_all(
             failed += copied.status is not CopyStatus.SUCCESS
             if failed > max_failed_share * total:
                 raise TooManyFailedError(
+                    "too_many_failed",
                     f"{failed} of {total} files could not be copied, the last one for: {copied.error} {copied.detail}; "
-                    "see to the medium, then run the same again (media.max_failed_share sets how many may fail)"
+                    "see to the medium, then run the same again (media.max_failed_share sets how many may fail)",
                 )
     finally:
         motion.end()

@@ -1,7 +1,7 @@
 """What the library tells of an inode of an image, as a record.
 
-It has peculiarities that are set right here: times of ext are signed, those of FAT and ISO 9660 have no zone and come
-out in this machine's, ISO 9660 has only the time of recording; and it invents modes and owners where there are none.
+It has peculiarities that are set right here: times of ext are signed, those of FAT have no zone and come out in this
+machine's, long links are left out; and it invents modes and owners where there are none.
 """
 
 import calendar
@@ -28,10 +28,11 @@ TYPES: Final = {
 """The letter of each type. Those that are missing are the library's own inventions."""
 _ALLOCATED: Final = pytsk3.TSK_FS_META_FLAG_ALLOC
 EXT: Final = frozenset({"ext2", "ext3", "ext4"})
-_WITHOUT_ZONE: Final = frozenset({"FAT12", "FAT16", "FAT32", "exFAT", "ISO 9660"})
+_WITHOUT_ZONE: Final = frozenset({"FAT12", "FAT16", "FAT32", "exFAT"})
 _WITHOUT_OWNERS: Final = _WITHOUT_ZONE | {"NTFS"}
 _HFS_DATA: Final = 0x1100
 _CONTENT: Final = frozenset({pytsk3.TSK_FS_ATTR_TYPE_DEFAULT, pytsk3.TSK_FS_ATTR_TYPE_NTFS_DATA, _HFS_DATA})
+_MAX_TARGET_BYTES: Final = 1 << 16
 _UINT32: Final = 1 << 32
 _INT32_MAX: Final = (1 << 31) - 1
 
@@ -113,7 +114,7 @@ class Records:
             uid=meta.uid if self._owned else -1,
             gid=meta.gid if self._owned else -1,
             rdev=_device(inode.file) if letter in "bc" else 0,
-            target=(meta.link or b"") if letter == "l" else b"",
+            target=_target(inode) if letter == "l" else b"",
             marks=marks,
         )
 
@@ -124,10 +125,19 @@ class Records:
 
     def _time(self, meta: pytsk3.TSK_FS_META) -> int:
         if self._kind in _WITHOUT_ZONE:
-            local = meta.crtime if self._kind == "ISO 9660" else meta.mtime
-            return calendar.timegm(time.localtime(local)) if local else 0
+            return calendar.timegm(time.localtime(meta.mtime)) if meta.mtime else 0
         mtime = meta.mtime
         return mtime - _UINT32 if self._kind in EXT and _INT32_MAX < mtime < _UINT32 else mtime
+
+
+def _target(inode: Inode) -> bytes:
+    """Return where a link leads to; empty where that can't be read."""
+    if inode.meta.link or not 0 < inode.size <= _MAX_TARGET_BYTES:
+        return inode.meta.link or b""
+    try:
+        return inode.file.read_random(0, inode.size)
+    except OSError:
+        return b""
 
 
 def _device(file: pytsk3.File) -> int:

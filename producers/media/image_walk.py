@@ -12,6 +12,8 @@ import pytsk3
 from producers.media.damage import DamageMap
 from producers.media.image_records import Inode, Records, inode_of
 from producers.media.images import Image
+from producers.media.iso9660 import Iso
+from producers.media.iso_walk import IsoWalk
 from producers.media.unreachable import Seen, can_tell, unreachable
 from tallystick.contracts.listings import FileSystem
 from tallystick.contracts.media import Entry, Mark, Problem, ProblemKind
@@ -38,7 +40,11 @@ class ImageWalk:
         """Yield the records, parents before what is in them, and the problems."""
         yield from self.image.problems
         for file_system in self.file_systems:
-            yield from _PartWalk(self.image, file_system, self._damage_of(file_system), self._beat)
+            damage, handle = self._damage_of(file_system), self.image.file_system(file_system.part)
+            if isinstance(handle, Iso):
+                yield from IsoWalk(handle, file_system, damage=damage)
+            else:
+                yield from _PartWalk(self.image, handle, file_system, damage, self._beat)
 
     def mount(self, part: int) -> bytes:
         """Return where listings say that a part is mounted."""
@@ -66,10 +72,14 @@ class _PartWalk:
     """Goes through one file system."""
 
     def __init__(
-        self, image: Image, file_system: FileSystem, damage: DamageMap | None, beat: Callable[[], None]
+        self,
+        image: Image,
+        handle: pytsk3.FS_Info,
+        file_system: FileSystem,
+        damage: DamageMap | None,
+        beat: Callable[[], None],
     ) -> None:
-        self._image, self._file_system, self._beat = image, file_system, beat
-        self._handle = image.file_system(file_system.part)
+        self._image, self._handle, self._file_system, self._beat = image, handle, file_system, beat
         self._records = Records(file_system, block_size=self._handle.info.block_size, damage=damage)
         self._part, self._kind, self._root = file_system.part, file_system.kind, self._handle.info.root_inum
         self._seen = Seen(self._handle.info.last_inum if can_tell(file_system.kind) else 0)
@@ -100,7 +110,7 @@ class _PartWalk:
             else:
                 yield from self._name(folder, file)
         if can_tell(self._kind):
-            yield from unreachable(self._image, self._file_system, self._seen, self._beat)
+            yield from unreachable(self._image, self._handle, self._file_system, self._seen, self._beat)
 
     def _name(self, folder: _Folder, file: pytsk3.File) -> Iterator[Entry]:
         """Yield what there is to say of a name in a folder."""

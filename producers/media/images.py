@@ -5,14 +5,16 @@ Others are numbered as Linux does: entries of a table from 1 on, logical ones of
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import msgspec
 import pytsk3
 
+from producers.media.damage import Range
 from producers.media.errors import NoFileSystemError, PreconditionError, UnsupportedError
+from producers.media.iso9660 import Iso
 from producers.media.signatures import Signature, recognise
 from tallystick.contracts.listings import FileSystem
 from tallystick.contracts.media import Problem, ProblemKind
@@ -48,6 +50,60 @@ _KINDS: Final = {
 }
 
 
+_FLAVOURS: Final = {"Rock Ridge": " + Rock Ridge", "Joliet": " + Joliet", "plain": ""}
+
+
+class Content(Protocol):
+    """The content of a file on an image."""
+
+    size: int
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes from `offset` on, fewer only where the file ends. Raises OSError where the image has none."""
+
+
+class InodeContent:
+    """A content that the library reads."""
+
+    def __init__(self, file: pytsk3.File) -> None:
+        """Raise OSError where the inode can't be read."""
+        if file.info.meta is None:
+            raise OSError("the inode can't be read")
+        self._file, self.size = file, file.info.meta.size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `Content`."""
+        wanted = min(size, self.size - offset)
+        if wanted <= 0:
+            return b""
+        found = self._file.read_random(offset, wanted)
+        if len(found) < wanted:
+            raise OSError(f"only {len(found)} of {wanted} bytes from byte {offset} on can be read")
+        return found
+
+
+class ExtentContent:
+    """A content that lies on an image in so many pieces."""
+
+    def __init__(self, image: "Image", extents: Sequence[Range]) -> None:
+        self._image, self._extents = image, extents
+        self.size = sum(extent.end - extent.start for extent in extents)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `Content`."""
+        pieces: list[bytes] = []
+        for extent in self._extents:
+            start = extent.start + offset
+            if size and start < extent.end:
+                wanted = min(size, extent.end - start)
+                pieces.append(self._image.read(start, wanted))
+                if len(pieces[-1]) < wanted:
+                    raise OSError(f"the image ends at byte {start + len(pieces[-1])}, in the midst of the file")
+                offset, size = extent.end - extent.start, size - wanted
+            offset -= extent.end - extent.start
+        return b"".join(pieces)
+
+
 class Slot(msgspec.Struct, frozen=True):
     """A partition: its number, and where it lies, in bytes."""
 
@@ -78,6 +134,7 @@ class Image:
                 "no_image", f"the image {self.shown} can't be opened ({error.strerror}): put it where it was"
             ) from error
         self._opened: dict[int, pytsk3.FS_Info] = {}
+        self._discs: dict[int, Iso] = {}
         found: list[FileSystem] = []
         problems: list[Problem] = []
         try:
@@ -104,18 +161,28 @@ class Image:
     def close(self) -> None:
         """Close the image; nothing that was got from it may be used any more."""
         self._opened.clear()
+        self._discs.clear()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def file_system(self, part: int) -> pytsk3.FS_Info:
-        """Return the handle of a file system, from which `open_meta(inode=ino)` reads. Raises PreconditionError."""
+    def file_system(self, part: int) -> pytsk3.FS_Info | Iso:
+        """Return what reads a file system. Raises PreconditionError where there is none of that number."""
         try:
-            return self._opened[part]
+            return self._discs.get(part) or self._opened[part]
         except KeyError:
             raise PreconditionError(
                 "no_part", f"the image {self.shown} has no file system {part} any more: identify it again"
             ) from None
+
+    def content(self, part: int, ino: int) -> "Content":
+        """Return the content of a file. Raises OSError where its inode can't be read, PreconditionError."""
+        handle = self.file_system(part)
+        if isinstance(handle, Iso):
+            entry = handle.entry(ino)
+            offset = next(each.offset for each in self.file_systems if each.part == part)
+            return ExtentContent(self, [Range(offset + each.start, offset + each.end) for each in entry.extents])
+        return InodeContent(handle.open_meta(inode=ino))
 
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes of the image, fewer where it ends. Raises OSError."""
@@ -145,6 +212,13 @@ class Image:
         if (kind := _KINDS.get(int(handle.info.ftype))) is None:
             return None
         self._opened[slot.part] = handle
+        if kind == "ISO 9660":
+            try:
+                disc = Iso(lambda at, size: self.read(slot.offset + at, size))
+            except OSError:
+                return None
+            self._discs[slot.part] = disc
+            kind = f"{kind}{_FLAVOURS[disc.flavour]}"
         size = handle.info.block_count * handle.info.block_size
         return FileSystem(slot.part, kind, slot.offset, size, slot.description)
 

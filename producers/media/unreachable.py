@@ -43,9 +43,10 @@ def can_tell(kind: str) -> bool:
     return kind in EXT or kind in _FIRST_OF_USERS
 
 
-def unreachable(image: Image, file_system: FileSystem, seen: Seen, beat: Callable[[], None]) -> Iterator[Problem]:
+def unreachable(
+    image: Image, handle: pytsk3.FS_Info, file_system: FileSystem, seen: Seen, beat: Callable[[], None]
+) -> Iterator[Problem]:
     """Yield a problem for each inode in use that is not in `seen`. `beat` is called often."""
-    handle = image.file_system(file_system.part)
     first, own = _FIRST_OF_USERS.get(file_system.kind, 0), frozenset[int]()
     if file_system.kind in EXT:
         first, own = _ext_own(image, file_system)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from sinks import schema
 from sinks.standing import read_time
-from tallystick.contracts.media import COPY_COUNTS, ENUMERATED, CopyStatus, Form, Medium
+from tallystick.contracts.media import CLAIMING, COPY_COUNTS, ENUMERATED, CopyStatus, Form, Medium, ProblemKind
 from tallystick.contracts.stages import Claimed
 
 _ROWS_AT_ONCE = 2_000
@@ -120,6 +120,39 @@ def copied_files(medium: str, attempt: int) -> "sa.Select[Any]":
         .select_from(_inodes.outerjoin(paths, same_paths).outerjoin(_copies, _same_inode(_copies)))
         .where(i.medium == medium, i.revision == attempt, i.type == "f")
     )
+
+
+def count_records(connection: sa.Connection, medium: str, attempt: int) -> int:
+    """Return how many paths of `attempt` the database holds."""
+    query = sa.select(sa.func.count()).select_from(_paths)
+    return int(connection.scalar(query.where(_paths.c.medium == medium, _paths.c.revision == attempt)) or 0)
+
+
+def unacknowledged(connection: sa.Connection, medium: Medium) -> dict[str, int]:
+    """Return the number of problems of each kind because of which something is not even enumerated.
+
+    Empty where the medium was identified with a word that accepts them. Files that are damaged are enumerated.
+    """
+    if medium.acknowledged:
+        return {}
+    c = schema.media_problems.c
+    query = (
+        sa.select(c.kind, sa.func.count())
+        .where(c.medium == medium.medium, c.revision == medium.attempt, c.kind != ProblemKind.FILE_DAMAGED.value)
+        .group_by(c.kind)
+        .order_by(c.kind)
+    )
+    return {row.kind: int(row[1]) for row in connection.execute(query)}
+
+
+def is_settled(connection: sa.Connection, medium: str, stage: str, *, attempt: int) -> bool:
+    """Return whether a stage of `attempt` has its verdict, or a run of it has claimed what it did."""
+    r, s = schema.media_runs.c, schema.source_stages.c
+    claimed = sa.exists().where(
+        r.medium == medium, r.stage == stage, r.attempt == attempt, r.exit_code.in_(CLAIMING), r.detail == ""
+    )
+    judged = sa.exists().where(s.source_id == medium, s.stage == stage, s.attempt == attempt, s.verdict.is_not(None))
+    return bool(connection.scalar(sa.select(sa.or_(claimed, judged))))
 
 
 def last_enumeration(connection: sa.Connection, medium: str) -> Enumeration | None:

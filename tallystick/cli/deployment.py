@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import sqlalchemy as sa
 
-from producers.cowrie.progress import FileOutcome, Progress
+from producers.progress import FileOutcome, Progress
 from sinks import migrate
 from sinks.projection import bind_to_log
 from tallystick.contracts import stages, timestamps
@@ -25,6 +25,12 @@ from tallystick.supervision.restarting import RoleSpec
 
 SINK_PROCESSES = (("raw_events",), ("session_summaries", "sources", "dead_letters"), ("inventories",))
 """Which sinks share a process: rows are most of the work, what is derived may wait, the others are threads of one."""
+LOG_ROLES = (
+    RoleSpec("agents", ("agents",)),
+    *(RoleSpec(f"sinks-{'-'.join(names)}", ("sinks", *names)) for names in SINK_PROCESSES),
+    RoleSpec("verifier", ("verifier",)),
+)
+"""The roles that wait for what comes of logs."""
 YIELDS = {"reader": 10, "sinks-inventories": 19}
 """Who steps back where processors are short during a load: nothing else waits for them."""
 _TELL_SECONDS = 5.0
@@ -55,8 +61,10 @@ def prepare(settings: Settings, engine: sa.Engine) -> None:
         bind_to_log(engine, settings)
 
 
-def role_specs(settings: Settings, reader: RoleSpec, *, yields: Mapping[str, int]) -> list[RoleSpec]:
-    """Return all roles: those that wait for what comes, then `reader`, all with `settings`, which name the servers.
+def role_specs(
+    settings: Settings, reader: RoleSpec, *, yields: Mapping[str, int], waiting: Sequence[RoleSpec] = LOG_ROLES
+) -> list[RoleSpec]:
+    """Return all roles: those `waiting` for what comes, then `reader`, all with `settings`, which name the servers.
 
     `reader` is what `reader_spec` returns. `yields` says by role how far it steps back where processors are short.
     """
@@ -66,11 +74,6 @@ def role_specs(settings: Settings, reader: RoleSpec, *, yields: Mapping[str, int
         "TALLY_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers or "",
         "TALLY_DATABASE__URL": url.get_secret_value() if url else "",
     }
-    waiting = [
-        RoleSpec("agents", ("agents",)),
-        *(RoleSpec(f"sinks-{'-'.join(names)}", ("sinks", *names)) for names in SINK_PROCESSES),
-        RoleSpec("verifier", ("verifier",)),
-    ]
     return [
         msgspec.structs.replace(
             spec,

@@ -6,15 +6,17 @@ Where a replay was cut short, it is not over before the tables are full again ei
 """
 
 import time
+from collections.abc import Callable, Sequence
 
 import msgspec
 import sqlalchemy as sa
 
-from producers.cowrie.progress import FileOutcome, Progress
+from producers.progress import FileOutcome, Progress
 from sinks.refills import Refill, read_refills
-from sinks.standing import SourceStanding, read_standings
+from sinks.standing import SourceStanding, StageStanding, read_standings
 from tallystick.cli.choosing import Asked
 from tallystick.cli.deployment import (
+    LOG_ROLES,
     YIELDS,
     ReaderSays,
     last_words,
@@ -26,7 +28,6 @@ from tallystick.cli.deployment import (
 from tallystick.cli.progress import Stage, View
 from tallystick.cli.status.observer import Observer, Seen
 from tallystick.contracts import cowrie
-from tallystick.contracts.catalogue import PIPELINES
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import is_transient
 from tallystick.errors import ServiceError
@@ -48,16 +49,23 @@ RESTARTS = 5
 """After how many restarts in a row a role is given up."""
 
 
+Shown = Callable[[Sequence[Progress], Sequence[SourceStanding]], list[Stage]]
+"""Returns what is to be shown of what the reader and the database say."""
+
+
 class ReaderCommand(msgspec.Struct, frozen=True):
     """What brings the events: `arguments` after `tally run`, its environment, and the kind of its sources.
 
-    `unit` is what its progress counts.
+    Of a dead reader of several kinds, None, only its silence tells. `unit` is what its progress counts, `waiting` are
+    the roles that wait for what it brings, `shown` tells how far they are, where it isn't as with logs.
     """
 
     arguments: tuple[str, ...]
-    kind: str = cowrie.KIND
+    kind: str | None = cowrie.KIND
     unit: str = "bytes"
     env: dict[str, str] = {}
+    waiting: tuple[RoleSpec, ...] = LOG_ROLES
+    shown: Shown | None = None
 
 
 def log_reader(asked: Asked) -> ReaderCommand:
@@ -111,7 +119,7 @@ class Load:
         reader = RoleSpec("reader", self._reader.arguments, one_shot=True, max_restarts=RESTARTS, env=self._reader.env)
         stop = install()
         with Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=self._logs) as supervisor:
-            for spec in role_specs(self._settings, reader, yields=YIELDS):
+            for spec in role_specs(self._settings, reader, waiting=self._reader.waiting, yields=YIELDS):
                 supervisor.start(spec)
             while not self._is_over(supervisor) and not (interrupted := stop()):
                 supervisor.poll(LOOK_SECONDS)
@@ -151,7 +159,7 @@ class Load:
             return
         if ended.role == "reader":
             self._reader_done = ended.reason is ExitReason.FINISHED or ended.exit_code == PARTIAL_CODE
-            if not self._reader_done:
+            if not self._reader_done and self._reader.kind:
                 reading = [progress for progress in self._progress.values() if progress.state == "reading"]
                 tell_of_dead_reader(self._settings, self._reader.kind, reading, ended)
         if ended.reason is not ExitReason.FINISHED and ended.exit_code != PARTIAL_CODE:
@@ -178,24 +186,27 @@ class Load:
         self._observer.observe(self._seen())
         reading = list(self._progress.values())
         known = [self._standings[source] for source in self._sources() if source in self._standings]
+        shown = self._reader.shown(reading, known) if self._reader.shown else self._log_stages(reading, known)
+        self._view.show(shown)
+
+    def _log_stages(self, reading: Sequence[Progress], known: Sequence[SourceStanding]) -> list[Stage]:
         lines: dict[str, int] = {}
         for progress in reading:
             lines[progress.source] = max(lines.get(progress.source, 0), progress.events + progress.dead)
         total = sum(lines.values())
-        names = [stage.name for stage in PIPELINES[self._reader.kind].stages]
-        by_stage = {name: [s for k in known for s in k.stages if s.stage == name] for name in names}
-        persisted = sum(min(stage.observed, stage.claimed or stage.observed) for stage in by_stage["persisted"])
+        of_stage: dict[str, list[StageStanding]] = {}
+        for stage in (stage for standing in known for stage in standing.stages):
+            of_stage.setdefault(stage.stage, []).append(stage)
+        persisted = sum(min(s.observed, s.claimed or s.observed) for s in of_stage.get("persisted", ()))
         files = max(len(self._sources()), 1)
-        self._view.show(
-            [
-                Stage("read", sum(p.bytes_read for p in reading), sum(p.size for p in reading), self._reader.unit),
-                Stage("persisted", min(persisted, total), total, "lines"),
-                *(
-                    Stage(name, sum(stage.verdict is not None for stage in by_stage[name]), files, "sources")
-                    for name in ("aggregated", "derived", "verified")
-                ),
-            ]
-        )
+        return [
+            Stage("read", sum(p.bytes_read for p in reading), sum(p.size for p in reading), self._reader.unit),
+            Stage("persisted", min(persisted, total), total, "lines"),
+            *(
+                Stage(name, sum(stage.verdict is not None for stage in of_stage.get(name, ())), files, "sources")
+                for name in ("aggregated", "derived", "verified")
+            ),
+        ]
 
     def _mind_stall(self) -> None:
         now = time.monotonic()

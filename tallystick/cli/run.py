@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 
 from producers.cowrie.formats import Format
 from producers.cowrie.plan import Begin, Plan, Until
 from producers.cowrie.selection import Followed, Job
 from tallystick.cli.entry import run
+from tallystick.cli.media import roles as media_roles
+from tallystick.cli.role_words import tell, tell_progress
 from tallystick.errors import UsageError
 from tallystick.local import stack
 from tallystick.logs import get_logger
@@ -46,6 +47,7 @@ def _roles() -> typer.Typer:
     )
     for command in (reader, rekey, importer, retrier, agents, sinks, verifier):
         roles.command()(command)
+    media_roles.register(roles)
     roles.command("all")(everything)
     return roles
 
@@ -88,18 +90,18 @@ def _read(settings: Settings, jobs: Sequence[Job], days: int | None, stop: StopF
 
     for line in left_out(jobs, days):
         log.info("files left out", told=line)
-    outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=_progress)
+    outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=tell_progress)
     for outcome in outcomes:
-        _tell("outcome", outcome)
+        tell("outcome", outcome)
     return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
 
 
 def _follow(settings: Settings, followed: Sequence[Followed], stop: StopFlag) -> int | None:
     from producers.cowrie.following.loop import follow_logs
 
-    def tell(kind: str, what: object) -> None:
+    def say(kind: str, what: object) -> None:
         try:
-            _tell(kind, what)
+            tell(kind, what)
         except BrokenPipeError:
             # Whoever started it is gone. What is left in the buffer must not fail once more at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -109,8 +111,8 @@ def _follow(settings: Settings, followed: Sequence[Followed], stop: StopFlag) ->
         stack.resolve(settings),
         followed,
         stop=stop,
-        on_progress=lambda progress: tell("progress", progress),
-        on_outcome=lambda outcome: tell("outcome", outcome),
+        on_progress=lambda progress: say("progress", progress),
+        on_outcome=lambda outcome: say("outcome", outcome),
     )
     return None
 
@@ -159,9 +161,9 @@ def importer(
             until=until,
             sensor=sensor,
             stop=stop,
-            on_progress=_progress,
+            on_progress=tell_progress,
         ):
-            _tell("outcome", outcome)
+            tell("outcome", outcome)
 
     raise typer.Exit(run_role("importer", work))
 
@@ -173,8 +175,8 @@ def retrier(
     from producers.cowrie.retrying import retry_plans
 
     def work(stop: StopFlag) -> None:
-        for outcome in retry_plans(stack.resolve(load_settings()), plans, stop=stop, on_progress=_progress):
-            _tell("outcome", outcome)
+        for outcome in retry_plans(stack.resolve(load_settings()), plans, stop=stop, on_progress=tell_progress):
+            tell("outcome", outcome)
 
     raise typer.Exit(run_role("retrier", work))
 
@@ -249,17 +251,6 @@ def verifier() -> None:
         run_verifier(stack.resolve(load_settings()), stop)
 
     raise typer.Exit(run_role("verifier", work))
-
-
-def _progress(what: object) -> None:
-    _tell("progress", what)
-
-
-def _tell(kind: str, what: object) -> None:
-    import msgspec
-
-    sys.stdout.buffer.write(orjson.dumps({kind: msgspec.to_builtins(what)}) + b"\n")
-    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

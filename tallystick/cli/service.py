@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from producers.cowrie.progress import Progress
+from producers.progress import Progress
 from tallystick.cli.deployment import (
     ReaderSays,
     last_words,

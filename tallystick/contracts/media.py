@@ -184,10 +184,10 @@ class Copied(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What became of the content of one inode: a line of `media.blobs`.
 
     `run` is the fencing token of the process that copied: the word of a later one counts. `path` is the one that was
-    read. `blobid` is the BLAKE3 of the content, `sha256` its SHA-256, both empty unless it is a success, the latter
-    also where it is not known. `created` says that the store did not have it before. `size` are the bytes that were
-    read, `mtime` and `mtime_ns` the inode's at that time, as in `Found`; where `mtime` is None, a file that has changed
-    since is only told by its size.
+    read. `blobid` is the BLAKE3 of the content, `sha256` its SHA-256; both are empty unless it is a success, and the
+    latter where it is not known, as of an import. `created` says that the store did not have it before. `size` are the
+    bytes that were read, `mtime` and `mtime_ns` the inode's at that time, as in `Found`; where `mtime` is None, a file
+    that has changed since is only told by its size.
     """
 
     part: int
@@ -244,6 +244,9 @@ class ExitCode:
     MALFORMED = 7
     INTERRUPTED = 130
 
+
+CLAIMING = (ExitCode.DONE, ExitCode.LOSSES)
+"""The exit codes of a stage's process with which it may claim."""
 
 IDENTIFIED, IMAGED, ENUMERATED, LOADED, COPIED, ARCHIVED = (
     "identified",

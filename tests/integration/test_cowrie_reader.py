@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka import Message
 
 from producers.checkpoints import read_checkpoints
-from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reader import read_jobs
 from producers.cowrie.selection import job_of_paths
+from producers.progress import FileOutcome, Progress
 from tallystick.contracts import dead_letters, slices, stages
 from tallystick.contracts.cowrie import EVENTS, read_session_key
 from tallystick.contracts.slices import Slice

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.cowrie.formats import Format
-from producers.cowrie.progress import FileOutcome
+from producers.progress import FileOutcome
 from tallystick.contracts.cowrie import UnreadableLine, read_envelope
 from tallystick.contracts.stages import Claimed
 from tests.reading_world import World

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.cowrie.progress import Progress
-from producers.cowrie.progress import State as FileState
+from producers.progress import Progress
+from producers.progress import State as FileState
 from sinks.standing import SourceStanding, StageStanding
 from tallystick.cli.status.counting import Held
 from tallystick.cli.status.documents import DeadLetters, Phase, Run, Snapshot, State, advance, documents, total

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from producers.cowrie.generator import Plan, lines
 from producers.cowrie.importing.database import RAW_EVENTS, OldDatabase
 from producers.cowrie.importing.identity import bound
-from producers.cowrie.progress import FileOutcome
+from producers.progress import FileOutcome
 from tallystick.contracts.stages import Claimed
 from tallystick.errors import ServiceError, UsageError
 from tests import old_database

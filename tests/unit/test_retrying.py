@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from producers.checkpoints import Checkpoints
-from producers.cowrie.progress import FileOutcome
 from producers.cowrie.reading import Tools
 from producers.cowrie.retrying import Planned, Retrying, plan_letter, read_plan, retried, write_plan
+from producers.progress import FileOutcome
 from tallystick.contracts.cowrie import EVENTS, RETRY_KIND, UnreadableLine, session_key
 from tallystick.contracts.dead_letters import LetterRef, decode_ref
 from tallystick.contracts.retries import HEADER, retry_source

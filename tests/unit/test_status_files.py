@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from producers.cowrie.progress import Progress
+from producers.progress import Progress
 from sinks.schema import dead_letter_events, session_sources, sink_counters
 from sinks.standing import SourceStanding, StageStanding
 from tallystick.cli.status.counting import Held, read_held

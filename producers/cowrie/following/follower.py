@@ -26,8 +26,8 @@ from producers.cowrie.following.steps import FileId, Stamp, Standing, Step, in_o
 from producers.cowrie.following.tail import Tail
 from producers.cowrie.following.views import View, look, stamp
 from producers.cowrie.limits import TooManyDeadLetters
-from producers.cowrie.progress import FileOutcome
 from producers.cowrie.reading import Tools
+from producers.progress import FileOutcome
 from tallystick.contracts import timestamps
 from tallystick.logs import get_logger
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from producers.checkpoints import Checkpoints, read_checkpoints
 from producers.cowrie.following.follower import Follower, Group
 from producers.cowrie.following.notices import Notices
-from producers.cowrie.progress import FileOutcome, Progress
 from producers.cowrie.reading import Tools
 from producers.cowrie.selection import Followed
 from producers.outlet import STOP_SECONDS
+from producers.progress import FileOutcome, Progress
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
 

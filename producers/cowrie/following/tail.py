@@ -12,8 +12,8 @@ from producers.cowrie.following.recognition import Opened
 from producers.cowrie.following.steps import FileId, Stamp
 from producers.cowrie.following.views import folder_device, is_gone
 from producers.cowrie.limits import TooManyDeadLetters
-from producers.cowrie.progress import FileOutcome
 from producers.cowrie.reading import Reading, Tools
+from producers.progress import FileOutcome
 from tallystick.contracts import timestamps
 from tallystick.contracts.stages import Reach
 

@@ -16,11 +16,11 @@ from producers.checkpoints import Checkpoints, read_checkpoints
 from producers.cowrie.importing.database import OldDatabase, OldRow, Table
 from producers.cowrie.importing.identity import Place, Selection, bound, chained, recognise
 from producers.cowrie.importing.windows import Wanted, long_rows, sort_rows, too_long
-from producers.cowrie.progress import FileOutcome, Progress, Throttle
 from producers.cowrie.reading import Tools, nothing_read
 from producers.cowrie.sending import PROGRESS_SECONDS, Sending
 from producers.cowrie.windows import Window, runs
 from producers.outlet import STOP_SECONDS, Record
+from producers.progress import FileOutcome, Progress, Throttle
 from tallystick.contracts import dead_letters, slices, timestamps
 from tallystick.contracts.cowrie import EVENTS, IMPORT_KIND, SCHEMA, UNKNOWN_SENSOR
 from tallystick.contracts.topics import DEAD_LETTERS

@@ -1,10 +1,10 @@
-"""`tally media …`: the media archive. One module a command, each imported only when it is asked for."""
+"""`tally media …`: the media archive. One module a command."""
 
 from importlib import import_module
 
 import typer
 
-COMMANDS = ("listing", "audit", "verify", "repair", "show", "import_ntt")
+COMMANDS = ("ingest", "listing", "show", "audit", "verify", "repair", "import_ntt")
 """The modules of this package that register commands, in the order in which help shows them."""
 
 
@@ -16,6 +16,6 @@ def register(app: typer.Typer) -> None:
         pretty_exceptions_enable=False,
         help="Archive media: nothing is archived before what was found, loaded and copied tallies.",
     )
-    for module in COMMANDS:
-        import_module(f"{__name__}.{module}").register(group)
+    for name in COMMANDS:
+        import_module(f"{__name__}.{name}").register(group)
     app.add_typer(group, name="media")

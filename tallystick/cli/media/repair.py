@@ -1,12 +1,15 @@
 """`tally media repair`: what an audit found is mended from what is there. Nothing is ever deleted."""
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
 
 from producers.media.healing import Healed, Unhealed
+from producers.media.identifier import Wish
 from tallystick.cli.media.audit import Media
+from tallystick.cli.media.ingest import ingest_targets, print_result
 from tallystick.cli.media.mending import Plan, Repair
 from tallystick.cli.media.opening import choose, could_not_look, opened_archive
 from tallystick.cli.media.verify import shown
@@ -14,7 +17,6 @@ from tallystick.cli.terminal import safe
 from tallystick.contracts.media import ExitCode
 from tallystick.contracts.text import printable
 from tallystick.database.engine import snapshot
-from tallystick.errors import UsageError
 from tallystick.settings import Settings
 
 
@@ -57,9 +59,8 @@ def repair(
 
 
 def ingest_again(settings: Settings, targets: Sequence[bytes]) -> None:
-    """Ingest media once more, by their paths, and wait for the verdicts."""
-    del settings
-    raise UsageError(f"to be ingested again, by hand: {', '.join(map(shown, targets))}")
+    """Ingest media once more, by their paths, and wait for the verdicts; the audit afterwards says what is left."""
+    print_result(ingest_targets(settings, Wish(tuple(map(os.fsdecode, targets)))))
 
 
 def described(plan: Plan) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from producers.cowrie.progress import Progress
+from producers.progress import Progress
 from sinks.standing import SourceStanding
 from tallystick.cli.status.counting import Held
 from tallystick.cli.status.documents import Counters, DeadLetters, Snapshot, State

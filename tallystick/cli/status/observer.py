@@ -14,7 +14,7 @@ import msgspec
 import orjson
 import sqlalchemy as sa
 
-from producers.cowrie.progress import Progress, Throttle
+from producers.progress import Progress, Throttle
 from sinks.standing import SourceStanding
 from tallystick.cli.status.counting import Held, read_held
 from tallystick.cli.status.documents import Run, Snapshot, State, advance, documents, phase_files, total
