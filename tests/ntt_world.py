@@ -55,16 +55,18 @@ class Ntt:
         """Add a medium, with the tables that are its own."""
         row = {"medium_hash": medium_hash, **columns}
         self.run(f"INSERT INTO medium ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})", row)
-        name = medium_hash[:8]
-        if self.form == "flat" or name in self._partitions:
+        if self.form == "flat":
             return
-        self._partitions.add(name)
-        for table, columns_of in (("inode", _INODE), ("path", _PATH)):
-            if self.form == "partitions":
+        name = medium_hash[:8]
+        if self.form == "partitions" and name not in self._partitions:
+            for table, columns_of in (("inode", _INODE), ("path", _PATH)):
                 self.run(f'CREATE TABLE "{table}_p_{name}" {columns_of}')
-            else:
-                hashes = f"'{medium_hash}'"
-                self.run(f'CREATE TABLE "{table}_p_{name}" PARTITION OF {table} FOR VALUES IN ({hashes})')
+        elif self.form == "partitioned":
+            # Two media whose hashes begin alike can't both have a partition of that name: ntt failed there.
+            name += "_2" if name in self._partitions else ""
+            for table in ("inode", "path"):
+                self.run(f"""CREATE TABLE "{table}_p_{name}" PARTITION OF {table} FOR VALUES IN ('{medium_hash}')""")
+        self._partitions.add(name)
 
     def add_file(self, medium_hash: str, ino: int, *paths: bytes, **columns: Any) -> None:
         """Add an inode with its paths."""
