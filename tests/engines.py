@@ -18,6 +18,11 @@ def kept_engine(settings: Settings) -> sa.Engine:
     place = settings.database.url.get_secret_value(), settings.database.schema_name
     engine = _kept.pop(place, None) or make_engine(settings)
     _kept[place] = engine
-    while len(_kept) > _MOST:
-        _kept.popitem(last=False)[1].dispose()
+    close_engines(but=_MOST)
     return engine
+
+
+def close_engines(*, but: int = 0) -> None:
+    """Close all that are kept, but for the `but` that were used last."""
+    while len(_kept) > but:
+        _kept.popitem(last=False)[1].dispose()

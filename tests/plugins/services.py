@@ -21,6 +21,7 @@ from tallystick.database.engine import make_engine
 from tallystick.kafka import topics
 from tallystick.local import stack
 from tallystick.settings import DatabaseSettings, KafkaSettings, Settings, load_settings
+from tests.engines import close_engines
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         home = configured.model_copy(update={"home": tmp_path_factory.mktemp("home")})
         try:
             yield stack.resolve(home)
+            close_engines()
         finally:
             stack.down(home)
 
