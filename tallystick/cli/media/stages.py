@@ -39,7 +39,7 @@ from tallystick.contracts.stages import Verdict
 from tallystick.contracts.topics import Topic
 from tallystick.database.engine import make_engine, snapshot
 from tallystick.database.errors import is_transient
-from tallystick.errors import ContractError, FencedError, NoSpaceError, TallyError, UsageError
+from tallystick.errors import ContractError, DamagedArchiveError, FencedError, NoSpaceError, TallyError, UsageError
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -121,7 +121,7 @@ def run_stage(
             claim = _WORK[stage](work)
     except _Stopped:
         return None
-    except (MediaError, ContractError, FencedError, NoSpaceError, WrongRootError) as error:
+    except (MediaError, ContractError, FencedError, NoSpaceError, DamagedArchiveError, WrongRootError) as error:
         log.exception("the stage has failed", stage=stage, medium=medium, error=str(error))
         return _code(error)
     finally:
@@ -138,6 +138,8 @@ def _code(error: TallyError) -> int:
         return ExitCode.MALFORMED
     if isinstance(error, FencedError):
         return ExitCode.LOCKED
+    if isinstance(error, DamagedArchiveError):
+        return ExitCode.UNVERIFIED
     return ExitCode.PRECONDITION if isinstance(error, WrongRootError) else ExitCode.OTHER
 
 
