@@ -40,7 +40,7 @@ class Archive:
 
     def __init__(self, engine: sa.Engine, root: Path) -> None:
         self.engine, self.root = engine, root
-        self.places = Places(store=root / "store", archives=root / "archives", listings=root / "listings")
+        self.places = Places(store=root / "by-hash", archives=root / "archive", listings=root / "raw")
         for folder in (self.places.store, self.places.archives, self.places.listings, root / "images"):
             folder.mkdir(parents=True, exist_ok=True)
         self.said: dict[str, Said] = {}
@@ -84,6 +84,30 @@ class Archive:
         self.archive(medium).write_bytes(ZSTD)
         self.add_source(medium, form, records=records)
 
+    def add_tree(self, medium: str, folder: Path) -> None:
+        """A folder whose files are as they are, copied and loaded."""
+        common = {"revision": 1, "model": "", "serial": "", "message": "", "acknowledged": "", "grows": False}
+        self.put(
+            schema.media,
+            medium=medium,
+            form="tree",
+            name=folder.name,
+            root=bytes(folder),
+            image=b"",
+            map=b"",
+            size=0,
+            digest="",
+            identified_at=TIMES["identified"],
+            **common,
+        )
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        for path in files:
+            found, name = path.lstat(), bytes(path.relative_to(folder))
+            self.add_inode(medium, found.st_ino, "f", name, size=found.st_size, mtime_ns=found.st_mtime_ns)
+            self.add_copy(medium, found.st_ino, name, path.read_bytes())
+        self.archive(medium).write_bytes(ZSTD)
+        self.add_source(medium, "tree", records=len(files))
+
     def add_source(self, medium: str, form: str, *, records: int) -> None:
         """The source of a medium, all its stages succeeded, here and in the log."""
         self.put(
@@ -113,8 +137,10 @@ class Archive:
             )
         self.said[medium] = Said(1, frozenset(TIMES))
 
-    def add_inode(self, medium: str, ino: int, kind: str, path: bytes, *, size: int = 0, excluded: str = "") -> None:
-        """An inode with one path."""
+    def add_inode(
+        self, medium: str, ino: int, kind: str, path: bytes, *, size: int = 0, excluded: str = "", mtime_ns: int = 0
+    ) -> None:
+        """An inode with one path; `mtime_ns` is all of its time."""
         self.put(
             schema.media_inodes,
             medium=medium,
@@ -125,8 +151,8 @@ class Archive:
             type=kind,
             nlink=1,
             size=size,
-            mtime=0,
-            mtime_ns=0,
+            mtime=mtime_ns // 1_000_000_000,
+            mtime_ns=mtime_ns % 1_000_000_000,
             rdev=0,
             marks=[],
         )

@@ -66,27 +66,19 @@ def ddrescue(rescue: Rescue, *, program: str, lock: int, progress: Progress) -> 
         str(rescue.image),
         str(rescue.chart),
     )
-    child = subprocess.Popen(
+    with subprocess.Popen(
         command,
         pass_fds=(lock,),
         env={**os.environ, "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-    )
-    seen: tuple[int, ...] = ()
-    try:
-        while True:
-            try:
-                said = child.communicate(timeout=_LOOK_SECONDS)[1].decode("utf-8", "replace").strip()
-                break
-            except subprocess.TimeoutExpired:
-                if seen != (seen := _state(rescue)):
-                    progress()
-    finally:
-        if child.poll() is None:
-            child.terminate()  # it writes its map then
-            child.wait()
+    ) as child:
+        try:
+            said = _followed(child, rescue, progress)
+        finally:
+            if child.poll() is None:
+                child.terminate()  # it writes its map then
     if child.returncode:
         error = NoSpaceError if os.strerror(errno.ENOSPC) in said else StorageError
         raise error(
@@ -162,6 +154,17 @@ def _save(rescue: Rescue, image: int, chart: RescueMap) -> None:
         replace(rescue.chart, rescue_maps.render(chart))
         sync_folder(rescue.chart.parent)
     crash_point("image.mapped")
+
+
+def _followed(child: "subprocess.Popen[bytes]", rescue: Rescue, progress: Progress) -> str:
+    """Wait until a child has ended and return what it said."""
+    seen: tuple[int, ...] = ()
+    while True:
+        try:
+            return child.communicate(timeout=_LOOK_SECONDS)[1].decode("utf-8", "replace").strip()
+        except subprocess.TimeoutExpired:
+            if seen != (seen := _state(rescue)):
+                progress()
 
 
 def _state(rescue: Rescue) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ What stands behind each column is in the migration that makes them, and in `docs
 ours: inode numbers repeat in the partitions of one disk.
 """
 
-SINCE = "0010"
+SINCE = "0009"
 """The revision that makes them."""
 
 VIEWS: dict[str, tuple[str, ...]] = {

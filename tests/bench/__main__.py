@@ -23,10 +23,14 @@ from tallystick.kafka import topics
 from tallystick.kafka.consuming import read_whole
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
+from tests.bench import enumerating, media_copy
 from tests.bench.copying import copy_rate, scalar
+from tests.bench.enumerating import Enumerated
 from tests.bench.latency import Latency, measure
+from tests.bench.media_copy import Copying
 from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, roles, wait_for, write_json
 
+MEDIA_ENUMERATION, MEDIA_COPY = "media-enumeration", "media-copy"
 VERDICTS = "SELECT count(*) FROM source_stages WHERE verdict = 'succeeded' AND stage IN ({})"
 
 
@@ -65,21 +69,40 @@ class Figures(msgspec.Struct):
     end_to_end: list[EndToEnd]
     alone: list[Alone]
     latency: list[Latency]
+    enumeration: list[Enumerated] = []
+    media_copy: list[Copying] = []
 
 
 def main() -> None:
     """Run the benchmarks that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--events", type=int, default=400_000)
-    parser.add_argument("--runs", type=int, default=3, help="end to end runs")
-    parser.add_argument("--only", choices=("end-to-end", "alone", "latency"))
+    parser.add_argument("--runs", type=int, default=3, help="runs, end to end, of enumerations and copies")
+    parser.add_argument("--files", type=int, default=50_000, help="files of the tree that is enumerated")
+    parser.add_argument("--only", choices=("end-to-end", "alone", "latency", MEDIA_ENUMERATION, MEDIA_COPY))
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, _servers(Path(folder)) as servers:
-        log = Path(folder) / "cowrie.json"
+    figures = Figures(cpus=os.cpu_count() or 0, bytes=0, end_to_end=[], alone=[], latency=[])
+    with tempfile.TemporaryDirectory() as folder:
+        if chosen.only in (None, MEDIA_ENUMERATION):
+            figures.enumeration += enumerating.measure(Path(folder), files=chosen.files, runs=chosen.runs)
+        if chosen.only in (None, MEDIA_COPY):
+            figures.media_copy += media_copy.measure(Path(folder), runs=chosen.runs)
+        if chosen.only not in (MEDIA_ENUMERATION, MEDIA_COPY):
+            _measure_logs(figures, Path(folder), chosen)
+    _report(figures)
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(chosen.output, figures)
+    print(f"\nfigures: {chosen.output}")
+
+
+def _measure_logs(figures: Figures, folder: Path, chosen: argparse.Namespace) -> None:
+    """Measure what needs servers: the way of a log."""
+    with _servers(folder) as servers:
+        log = folder / "cowrie.json"
         with log.open("wb") as file:
             file.writelines(lines(Plan(events=chosen.events, seed=3)))
-        figures = Figures(cpus=os.cpu_count() or 0, bytes=log.stat().st_size, end_to_end=[], alone=[], latency=[])
+        figures.bytes = log.stat().st_size
         if chosen.only in (None, "end-to-end"):
             for number in range(chosen.runs):
                 figures.end_to_end.append(_end_to_end(_deployment(servers, f"e{number}"), servers, log, chosen.events))
@@ -89,10 +112,6 @@ def main() -> None:
             live = _deployment(servers, "live")
             figures.latency.append(measure(live))
             _drop(live)
-    _report(figures)
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(chosen.output, figures)
-    print(f"\nfigures: {chosen.output}")
 
 
 @contextmanager
@@ -254,7 +273,7 @@ def _drop(settings: Settings) -> None:
 
 
 def _report(figures: Figures) -> None:
-    print(f"\n{figures.cpus} CPUs; a log of {figures.bytes / MIB:.0f} MiB")
+    print(f"\n{figures.cpus} CPUs" + (f"; a log of {figures.bytes / MIB:.0f} MiB" if figures.bytes else ""))
     if figures.end_to_end:
         print_table(
             "End to end: a file to rows and sessions in PostgreSQL",
@@ -301,6 +320,17 @@ def _report(figures: Figures) -> None:
             [
                 (f"{run.events:,}", f"{run.rate:.0f}", f"{run.p50:.0f}", f"{run.p99:.0f}", f"{run.longest:.0f}")
                 for run in figures.latency
+            ],
+        )
+    if figures.media_copy:
+        print_table("Media: files into the store", media_copy.NAMES, media_copy.rows(figures.media_copy))
+    if figures.enumeration:
+        print_table(
+            "Enumeration of a tree, to a listing: the best of the runs",
+            ("method", "entries", "CPU s", "wall s", "entries per CPU s"),
+            [
+                (e.method, f"{e.entries:,}", f"{e.cpu_seconds:.2f}", f"{e.wall_seconds:.2f}", f"{e.rate:,.0f}")
+                for e in figures.enumeration
             ],
         )
 

@@ -142,7 +142,8 @@ class NttDatabase:
         """Return the tables that hold rows of a medium, None where none does."""
         for tables in candidates(self._catalogue, medium_hash):
             names = filter(None, (tables.path, tables.inode))
-            if any(connection.scalar(rows_of(name, medium_hash).limit(1)) for name in names):
+            # A hash may be empty, so it is not by its truth that a row is told.
+            if any(connection.scalar(rows_of(name, medium_hash).limit(1)) is not None for name in names):
                 return tables
         return None
 

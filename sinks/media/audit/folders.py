@@ -1,6 +1,7 @@
 """What lies in the folders of archives and listings, and what of it no medium accounts for."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sinks.schema import media
 ARCHIVE, LISTING = ".tar.zst", ".raw"
 _AT_ONCE = 500
 _BUFFER = 1024 * 1024
+_ID = re.compile(r"[0-9a-f]{32}")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -61,7 +63,7 @@ def unknown_files(connection: sa.Connection, places: Places) -> Iterator[Violati
             path,
             Mend.INGEST,
             advice,
-            medium=medium,
+            medium=medium if _ID.fullmatch(medium) else "",
         )
 
 

@@ -77,12 +77,18 @@ def upgrade() -> None:
         "media_paths",
         sa.Column("medium", sa.Text, nullable=False),
         sa.Column("part", sa.Integer, nullable=False),
+        sa.Column(
+            "path_digest",
+            sa.LargeBinary,
+            nullable=False,
+            comment="the path's BLAKE3, 16 bytes: no index holds every path",
+        ),
         sa.Column("path", sa.LargeBinary, nullable=False, comment="bytes below the root, which itself is '.'"),
         sa.Column("revision", NUMBER, nullable=False, comment="the attempt that enumerated it last"),
         sa.Column("ino", NUMBER, nullable=False),
         sa.Column("target", sa.LargeBinary, nullable=False, comment="of a symbolic link"),
         sa.Column("excluded", sa.Text, nullable=False, comment="pattern:<id> of the rule that excludes it, or empty"),
-        sa.PrimaryKeyConstraint("medium", "part", "path", name="pk_media_paths"),
+        sa.PrimaryKeyConstraint("medium", "part", "path_digest", name="pk_media_paths"),
     )
     op.create_table(
         "media_problems",
@@ -112,6 +118,10 @@ def upgrade() -> None:
         sa.Column("tries", sa.Integer, nullable=False),
         sa.Column("path", sa.LargeBinary, nullable=False, comment="the path that was read"),
         sa.Column("copied_at", MOMENT, nullable=False),
+        sa.Column(
+            "mtime", NUMBER, comment="the inode's when it was read, seconds since 1970; empty where it is not known"
+        ),
+        sa.Column("mtime_ns", NUMBER, nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("medium", "part", "ino", name="pk_media_copies"),
         sa.CheckConstraint("(status = 'success') = (blobid IS NOT NULL)", name="ck_media_copies_success"),
     )

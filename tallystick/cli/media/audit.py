@@ -130,8 +130,8 @@ class JsonReport(_Report):
             {
                 "media": self._media,
                 "media_checked": looked.media,
-                "codes": {code: self.violations[code] for code in Code},
-                "classes": {standing: self.classes[standing] for standing in MediumClass},
+                "codes": {code.value: self.violations[code] for code in Code},
+                "classes": {standing.value: self.classes[standing] for standing in MediumClass},
                 "looked_at": [printable(line) for line in looked_at(looked, folders)],
             }
         )
@@ -149,4 +149,4 @@ def looked_at(looked: Looked, folders: Places) -> Iterable[str]:
 
 
 def _row(code: str, subject: str, what: str, where: str, advice: str) -> None:
-    typer.echo(f"{code:<4}  {subject:<32}  {safe(what)}  {safe(where)}  {safe(advice)}")
+    typer.echo(f"{code:<4}  {safe(subject):<32}  {safe(what)}  {safe(where)}  {safe(advice)}")

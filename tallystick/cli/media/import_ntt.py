@@ -27,6 +27,7 @@ from tallystick.contracts.sources import Ends
 from tallystick.database.engine import make_engine, snapshot
 from tallystick.kafka.publisher import Publisher
 from tallystick.local import stack
+from tallystick.logs import configure
 from tallystick.settings import Settings, load_settings
 from tallystick.storage.store import Store
 
@@ -68,8 +69,12 @@ def import_ntt(
         database.require()
         engine = make_engine(settings)
         try:
-            prepare(settings, engine)
-            brought = _bring(settings, engine, database, store=store, raw=raw)
+            folder = settings.home / "logs"
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "import-ntt.log").open("a") as log_file:
+                configure(settings, role="import-ntt", stream=log_file)
+                prepare(settings, engine)
+                brought = _bring(settings, engine, database, store=store, raw=raw)
         finally:
             engine.dispose()
     if as_json:

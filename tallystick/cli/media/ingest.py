@@ -97,14 +97,15 @@ def ingest_targets(settings: Settings, wish: Wish, *, workers: int | None = None
 
     `quiet` sends progress to standard error. Raises UsageError where a target isn't there.
     """
-    targets = {medium: target for target, medium in ids_of(wish.targets).items()}
+    media = ids_of(wish.targets)
     resolved = stack.resolve(settings)
     engine = make_engine(resolved)
     with told_plainly():
         prepare(resolved, engine)
         with MediumLocks(engine, resolved.home / "locks") as locks:
-            free = [target for medium, target in targets.items() if locks.take(medium)]
-            locked = [target for target in targets.values() if target not in free]
+            held = {medium for medium in media.values() if locks.take(medium)}
+            free = [target for target, medium in media.items() if medium in held]
+            locked = [target for target, medium in media.items() if medium not in held]
             result = LoadResult([], [], 0.0)
             if free:
                 command = _command(

@@ -23,7 +23,7 @@ Ingest = Callable[[Settings, Sequence[bytes]], object]
 
 
 class Plan(msgspec.Struct):
-    """What would mend what was found: contents to heal, targets to ingest again by the medium, and what is left."""
+    """What would mend what was found: contents to heal, targets to ingest by their medium or path, and what is left."""
 
     heal: list[str] = []
     ingest: dict[str, bytes] = {}
@@ -72,7 +72,7 @@ class Repair:
             case Mend.HEAL:
                 plan.heal.append(violation.blob)
             case Mend.INGEST if violation.code is Code.LISTING_WITHOUT_ROWS:
-                plan.ingest.setdefault(violation.medium, os.fsencode(violation.where))
+                plan.ingest[violation.medium or violation.where] = os.fsencode(violation.where)
             case Mend.INGEST:
                 with snapshot(self._engine) as connection:
                     medium = read_medium(connection, violation.medium)

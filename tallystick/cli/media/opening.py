@@ -17,6 +17,7 @@ from tallystick.database.engine import make_engine
 from tallystick.database.errors import told_plainly
 from tallystick.errors import ServiceError, TallyError, UsageError
 from tallystick.local import stack
+from tallystick.logs import configure
 from tallystick.settings import Settings, load_settings
 
 _MOST_NAMED = 5
@@ -29,6 +30,7 @@ def opened_archive() -> Iterator[tuple[Settings, sa.Engine]]:
     Raises ConfigurationError where its schema is behind, ServiceError where it can't be used.
     """
     settings = stack.resolve(load_settings())
+    configure(settings, role="media")  # so that no line of the log comes between those that programs read
     engine = make_engine(settings)
     try:
         with told_plainly():

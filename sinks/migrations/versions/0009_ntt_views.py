@@ -5,8 +5,8 @@ A column for which there is nothing is NULL. Shown is what the newest attempt at
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
