@@ -4,7 +4,7 @@ The numbers are those of the faults in docs/reference/media-faults.md. All tests
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -332,15 +332,19 @@ def test_30_an_archive_that_is_there_and_is_another_is_never_overwritten(world: 
     [
         pytest.param(lambda good: good[:-5], "NUL", id="14 is cut off"),
         pytest.param(lambda good: good + b"f\x1c1\x1c2\0", "at byte", id="15 has a short record"),
-        pytest.param(lambda good: good + b"f\x1c9\x1c9\x1c1\x1c1\x1c1\x1c" + good.split(b"\x1c")[-1], "", id="16"),
+        pytest.param(
+            lambda good: good + b"f\x1c9\x1c9\x1c1\x1c1\x1c1\x1c" + good.split(b"\x1c")[-1],
+            "at byte",
+            id="16 has a path twice, with two inodes",
+        ),
     ],
 )
 def test_a_listing_that_is_malformed_loads_nothing(
-    world: World, tmp_path: Path, spoil: object, word: str, request: pytest.FixtureRequest
+    world: World, tmp_path: Path, spoil: Callable[[bytes], bytes], word: str
 ) -> None:
     good = _record(plant(tmp_path / "tree", "listed", files=1) / "file0")
     listing = tmp_path / "bad.raw"
-    listing.write_bytes(spoil(good))  # type: ignore[operator]
+    listing.write_bytes(spoil(good))
     found = world.ingest(listing)
     assert verdicts(found)[ENUMERATED] is Verdict.FAILED
     assert world.runs(found.source, ENUMERATED)[0][0] == ExitCode.MALFORMED
