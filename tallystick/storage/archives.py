@@ -29,6 +29,7 @@ from tallystick.storage.disk import (
     storage_errors,
     sync_folder,
     unheard,
+    write_all,
 )
 
 if sys.version_info >= (3, 14):
@@ -137,6 +138,19 @@ class _Source:
         return self._hash.hexdigest()
 
 
+class _Sink:
+    """A file that is written from its start to its end, each time all of it: the last room may be less than that."""
+
+    def __init__(self, opened: int) -> None:
+        self._opened, self._at = opened, 0
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`. Raises OSError."""
+        write_all(self._opened, data, at=self._at)
+        self._at += len(data)
+        return len(data)
+
+
 class _Partial(msgspec.Struct, frozen=True):
     path: Path
     file: BinaryIO
@@ -175,7 +189,7 @@ def _write(file: BinaryIO, wanted: Sequence[Wanted], progress: Progress) -> list
     """Write the archive and return what was read. Raises OSError of the archive, and StorageError of what is read."""
     members = []
     with (
-        ZstdFile(file, "w", options=_options()) as compressed,
+        ZstdFile(cast("BinaryIO", _Sink(file.fileno())), "w", options=_options()) as compressed,
         tarfile.open(
             fileobj=compressed, mode="w|", bufsize=BLOCK_BYTES, format=tarfile.PAX_FORMAT, encoding="utf-8"
         ) as tar,

@@ -126,8 +126,7 @@ class Store:
                 temporary.unlink(missing_ok=True)
                 crash_point("store.unlinked")
                 # Also of a blob that was there: whoever linked it may have died before this.
-                self._make(final.parent)
-                sync_folder(final.parent)
+                self._settle(final.parent)
         return Published(
             blobid=blobid,
             sha256=sha256,
@@ -185,7 +184,9 @@ class Store:
         """Give a new file that is locked, and is gone in the end."""
         folder = self.root / TEMPORARY
         with storage_errors("create a file in", folder):
-            self._make(folder)
+            if folder not in self._durable:
+                self._make(folder)
+                self._settle(folder)
             opened, path = _create_locked(folder)
         try:
             crash_point("store.created")
@@ -249,21 +250,30 @@ class Store:
         return held
 
     def _make(self, folder: Path) -> None:
-        """Make a folder durable and open to all, once in the life of this store. Raises OSError."""
+        """Make a folder that is open to all, unless this store knows it. Raises OSError."""
         if folder in self._durable:
             return
         if folder == self.root:
-            made = make_folder(folder)
-        else:
-            self._make(folder.parent)
-            with suppress(FileExistsError):
-                folder.mkdir()
-            made = stat.S_IMODE(folder.stat().st_mode) & _FOLDER_MODE != _FOLDER_MODE
-            # Also of a folder that was there: whoever made it may have died before this.
-            sync_folder(folder.parent)
-        if made:
+            if make_folder(folder):
+                folder.chmod(_FOLDER_MODE)
+            return
+        self._make(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir()
+        if stat.S_IMODE(folder.stat().st_mode) & _FOLDER_MODE != _FOLDER_MODE:
             folder.chmod(_FOLDER_MODE)
-        self._durable.add(folder)
+
+    def _settle(self, folder: Path) -> None:
+        """Make durable which names a folder holds, and its own, once in the life of this store. Raises OSError.
+
+        Also of a folder that was there: whoever made it may have died before this. All in the end, rather than after
+        each step, is one commit of the file system's journal rather than several.
+        """
+        sync_folder(folder)
+        if folder not in self._durable:
+            if folder != self.root:
+                self._settle(folder.parent)
+            self._durable.add(folder)
 
 
 def _create_locked(folder: Path) -> tuple[int, Path]:

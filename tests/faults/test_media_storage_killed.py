@@ -209,14 +209,15 @@ def test_33_a_full_store_says_so_keeps_what_it_has_and_goes_on_once_there_is_roo
     assert store.publish([block, block], size=2_000_000).created
 
 
-def test_33_an_archive_that_finds_no_room_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [3 * 1024 * 1024, 5_000_000], ids=["by a little", "by much"])
+def test_33_an_archive_that_finds_no_room_leaves_nothing(size: int, small_disk: Path, tmp_path: Path) -> None:
     source = tmp_path / "image"
-    source.write_bytes(os.urandom(5_000_000))
+    source.write_bytes(os.urandom(size))
     final = small_disk / "x.tar.zst"
     with pytest.raises(NoSpaceError):
         write_archive(final, [Wanted(b"image", source)])
     assert list(small_disk.iterdir()) == []
-    assert source.stat().st_size == 5_000_000
+    assert source.stat().st_size == size
 
 
 def test_two_cannot_write_one_archive_at_once(tmp_path: Path) -> None:

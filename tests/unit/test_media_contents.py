@@ -108,6 +108,23 @@ def test_what_was_swapped_in_is_not_read(what: str, tree: Path, tmp_path: Path) 
         read(tree, work)
 
 
+def test_what_is_swapped_in_between_looking_and_opening_is_not_read(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = work_of(tree, b"a/b/file")
+    path, real = tree / "a" / "b" / "file", os.stat
+
+    def late(name: bytes, *, dir_fd: int, follow_symlinks: bool) -> os.stat_result:
+        found = real(name, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+        os.replace(tmp_path / "outside" / "file", path)  # noqa: PTH105 - pathlib would call what is patched
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", late)
+        with pytest.raises(ChangedError, match="inode"):
+            next(TreeContents(bytes(tree)).blocks(work, work.paths[0]))
+
+
 def test_a_socket_that_was_swapped_in_is_not_opened(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,16 +38,16 @@ def test_a_map_without_damage_has_none() -> None:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        pytest.param(b"", "holds no block", id="nothing"),
-        pytest.param(b"# only a comment\n", "holds no block", id="comments only"),
+        pytest.param(b"", "no state", id="nothing"),
+        pytest.param(b"# only a comment\n", "no state", id="comments only"),
         pytest.param(b"0x0 + 1\n", "holds no block", id="no block"),
         pytest.param(b"0x0 + 1\n0x0 0x200\n", "line 2", id="two fields"),
         pytest.param(b"0x0 + 1\n0x0 0x200 x\n", "status", id="an unknown status"),
-        pytest.param(b"0x0 + 1\n0x0 200h +\n", "no number", id="no number"),
-        pytest.param(b"0x0 + 1\n0x0 -5 +\n", "no number", id="a number below zero"),
-        pytest.param(b"0x0 + 1\n0x0 0x200 +\n0x100 0x200 -\n", "begins at 0x100", id="blocks that overlap"),
-        pytest.param(b"0x0 + 1\n0x0 0x200 +\n0x300 0x200 -\n", "begins at 0x300", id="a gap between blocks"),
-        pytest.param(b"hello world this is no map\n", "first line", id="another file"),
+        pytest.param(b"0x0 + 1\n0x0 200h +\n", "line 2", id="no number"),
+        pytest.param(b"0x0 + 1\n0x0 -5 +\n", "negative", id="a number below zero"),
+        pytest.param(b"0x0 + 1\n0x0 0x200 +\n0x100 0x200 -\n", "says nothing of byte 512", id="blocks that overlap"),
+        pytest.param(b"0x0 + 1\n0x0 0x200 +\n0x300 0x200 -\n", "says nothing of byte 512", id="a gap between blocks"),
+        pytest.param(b"hello world this is no map\n", "line 1", id="another file"),
     ],
 )
 def test_a_map_that_can_not_be_is_refused(text: bytes, word: str) -> None:

@@ -190,12 +190,12 @@ def _enumerate(work: StageWork) -> StageClaim:
 
 def _copy(work: StageWork) -> StageClaim:
     medium, settings = work.medium, work.settings
-    with snapshot(work.engine) as connection:
-        _require_loaded(connection, medium)
-        before = copy_counts(connection, medium.medium, medium.attempt)
     store = Store(settings.media_store)
     store.sweep()
+    # One snapshot for both, as late rows of a run that was killed may still come in.
     with open_contents(medium) as contents, snapshot(work.engine) as connection:
+        _require_loaded(connection, medium)
+        before = copy_counts(connection, medium.medium, medium.attempt)
         copies = copy_all(
             _pending(connection, medium, work.run),
             contents,
