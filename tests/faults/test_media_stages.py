@@ -1,52 +1,35 @@
 """Stages that fail, lie or hang. The numbers are those of the faults in docs/reference/media-faults.md."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sinks.standing import SourceStanding
-from tallystick.cli.media.stage_process import Argv, stage_argv
-from tallystick.contracts.media import ENUMERATED
-from tallystick.contracts.stages import Command, Verdict
+from tallystick.contracts.media import ENUMERATED, IDENTIFIED
+from tallystick.contracts.stages import Verdict
 from tallystick.settings import Settings
-from tests.media_pipeline import Pipeline, pipeline
-from tests.support import eventually
+from tests.media_world import Act, World, plant, verdicts, world_of
+from tests.media_world import reason as why
+from tests.plugins.services import apart
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A folder of three files and a folder."""
-    folder = tmp_path / "tree"
-    (folder / "below").mkdir(parents=True)
-    for name in ("one", "two", "below/three"):
-        (folder / name).write_text(name)
-    return folder
+    """A folder of three files."""
+    return plant(tmp_path / "tree", "stages", files=3)
 
 
-def told(found: SourceStanding, stage: str) -> tuple[Verdict | None, str]:
-    """Return the verdict on a stage, and its reason."""
-    one = next(stage_ for stage_ in found.stages if stage_.stage == stage)
-    return one.verdict, one.reason
+@pytest.fixture(scope="module")
+def world(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The pipeline of all tests of this module but those of other settings."""
+    with apart(servers, home=tmp_path_factory.mktemp("stages") / "home") as settings, world_of(settings) as world:
+        yield world
 
 
-def python(code: str) -> tuple[str, ...]:
-    return (sys.executable, "-c", code)
-
-
-def instead_of(stage: str, code: str) -> Argv:
-    """Return command lines of which that of `stage` is replaced by a program."""
-
-    def argv(command: Command, run: int) -> tuple[str, ...]:
-        return python(code) if command.stage == stage else stage_argv(command, run)
-
-    return argv
-
-
-def runs(world: Pipeline, *, count: int) -> list[tuple[object, ...]]:
-    """Return the runs that have ended, once the database knows of so many."""
-    text = "SELECT stage, exit_code, detail FROM media_runs WHERE revision = 1 ORDER BY run"
-    return eventually(lambda: world.query(text), until=lambda rows: len(rows) >= count)
+def instead(code: str) -> Act:
+    """Return what has a program run instead of a stage's process."""
+    return lambda _argv: (sys.executable, "-c", code)
 
 
 @pytest.mark.parametrize(
@@ -65,21 +48,18 @@ def runs(world: Pipeline, *, count: int) -> list[tuple[object, ...]]:
     ],
 )
 def test_a_stage_that_did_not_do_its_work_has_failed_and_nothing_follows(
-    settings: Settings, tree: Path, code: str, reason: str
+    world: World, tree: Path, code: str, reason: str
 ) -> None:
-    with pipeline(settings, argv=instead_of(ENUMERATED, code)) as world:
-        found = world.ingest(tree)
-        verdict, why = told(found, ENUMERATED)
-        assert verdict is Verdict.FAILED
-        assert why.startswith(reason)
-        assert [stage.stage for stage in found.stages if stage.verdict] == ["identified", ENUMERATED]
-        assert {stage for stage, *_ in runs(world, count=1)} == {ENUMERATED}
-        assert world.query("SELECT count(*) FROM media_paths") == [(0,)]
+    world.before(tree, ENUMERATED, *[instead(code)] * world.settings.media.stage_tries)
+    found = world.ingest(tree)
+    assert verdicts(found) == {IDENTIFIED: Verdict.SUCCEEDED, ENUMERATED: Verdict.FAILED}
+    assert why(found, ENUMERATED).startswith(reason)
+    assert world.runs(found.source, ENUMERATED)
+    assert world.query("SELECT DISTINCT stage FROM media_runs WHERE medium = :m", m=found.source) == [(ENUMERATED,)]
+    assert world.query("SELECT count(*) FROM media_paths WHERE medium = :m", m=found.source) == [(0,)]
 
 
-def test_2_a_stage_that_claims_what_it_did_not_do_is_a_mismatch_and_nothing_follows(
-    settings: Settings, tree: Path
-) -> None:
+def test_2_a_stage_that_claims_what_it_did_not_do_is_a_mismatch_and_nothing_follows(world: World, tree: Path) -> None:
     counts = {
         "records": 5,
         "inodes": 5,
@@ -91,19 +71,19 @@ def test_2_a_stage_that_claims_what_it_did_not_do_is_a_mismatch_and_nothing_foll
         "problems": 0,
     }
     code = f"import json; print(json.dumps({{'at': 1, 'claim': {{'counts': {counts}, 'digest': 'd'}}}}))"
-    with pipeline(settings, argv=instead_of(ENUMERATED, code)) as world:
-        found = world.ingest(tree)
-        assert told(found, ENUMERATED)[0] is Verdict.MISMATCH
-        assert [stage.stage for stage in found.stages if stage.verdict] == ["identified", ENUMERATED]
+    world.before(tree, ENUMERATED, instead(code))
+    found = world.ingest(tree)
+    assert verdicts(found) == {IDENTIFIED: Verdict.SUCCEEDED, ENUMERATED: Verdict.MISMATCH}
 
 
 def test_6_a_stage_that_hangs_is_killed_tried_again_and_then_has_failed(settings: Settings, tree: Path) -> None:
     hasty = settings.model_copy(
         update={"media": settings.media.model_copy(update={"silence_seconds": 0.5, "stage_tries": 2})}
     )
-    with pipeline(hasty, argv=instead_of(ENUMERATED, "import time; time.sleep(600)")) as world:
-        verdict, why = told(world.ingest(tree), ENUMERATED)
-        assert verdict is Verdict.FAILED
-        assert why.startswith("timeout: ")
-        assert why.endswith("(2 tries)")
-        assert len(runs(world, count=2)) == 2
+    with world_of(hasty) as world:
+        world.before(tree, ENUMERATED, *[instead("import time; time.sleep(600)")] * 2)
+        found = world.ingest(tree)
+        assert verdicts(found)[ENUMERATED] is Verdict.FAILED
+        assert why(found, ENUMERATED).startswith("timeout: ")
+        assert why(found, ENUMERATED).endswith("(2 tries)")
+        assert len(world.runs(found.source, ENUMERATED, count=2)) == 2
