@@ -192,6 +192,17 @@ def test_an_inode_that_changed_meanwhile_ends_the_enumeration(tree: Path) -> Non
     assert raised.value.reason == "changed_while_enumerated"
 
 
+def test_names_of_one_file_have_the_attributes_that_were_seen_first(tree: Path) -> None:
+    found = []
+    with enumerate_medium(medium(Form.TREE, tree), Rules()) as enumeration:
+        for entry in enumeration:
+            if entry.path in (b"two", b"a/one"):
+                found.append(entry)
+                with (tree / "two").open("ab") as file:
+                    file.write(b"more")
+    assert [getattr(each, "size", None) for each in found] == [5000, 5000]
+
+
 @pytest.mark.parametrize("name", ["nothing", "two", "fifo"])
 def test_what_is_no_folder_is_a_precondition_that_is_missing(name: str, tree: Path) -> None:
     with pytest.raises(PreconditionError) as raised:
