@@ -2,6 +2,9 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 
+# A load is seven processes: even where Python is told to write no bytecode, they shall not compile all modules each.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := .venv/bin
 READY := .venv/.ready
 

@@ -1,44 +1,33 @@
 """Bringing a database to the present schema, and telling how far it is. PostgreSQL and SQLite.
 
 The tables live in the schema that `database.schema_name` names (PostgreSQL), which is created where it is missing.
+Alembic is imported only where it has something to do: every process that uses a database looks how far it is, and
+would start a fifth slower with it.
 """
 
-import io
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
-
 import sqlalchemy as sa
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from sinks.foreign import refuse_foreign_database, refuse_taken_names
 from sinks.projection import name_projection
-from sinks.schema import metadata, ntt
+from sinks.schema import ntt
 from tallystick.database.engine import snapshot
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
 
+HEAD = "0009"
+"""The revision that this code needs: that of the last step in `sinks/migrations/versions`."""
 VERSION_TABLE = "tallystick_version"
 _LOCK = 0x7A11_571C
-
-
-def head() -> str:
-    """Return the revision that this code needs."""
-    return str(ScriptDirectory.from_config(alembic_config()).get_current_head())
 
 
 def current(engine: sa.Engine) -> str | None:
     """Return the revision of the database, None where it holds none of our tables."""
     with snapshot(engine) as connection:
-        return _context(connection).get_current_revision()
+        return _revision(connection)
 
 
 def upgrade(engine: sa.Engine, settings: Settings) -> str:
-    """Bring the database to `head()`, in one transaction, and return it. Safe to repeat, and to race.
+    """Bring the database to `HEAD`, in one transaction, and return it. Safe to repeat, and to race.
 
     Raises ConfigurationError, having changed nothing, where the database was made by a newer version, and its kind
     ForeignDatabaseError where another program has made tables or views of our names in it.
@@ -48,28 +37,23 @@ def upgrade(engine: sa.Engine, settings: Settings) -> str:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
             if settings.database.schema_name:
                 connection.execute(sa.schema.CreateSchema(settings.database.schema_name, if_not_exists=True))
-        found = _context(connection).get_current_revision()
+        found = _revision(connection)
         if found is None:
             refuse_foreign_database(connection)
-        elif found not in _revisions():
-            raise ConfigurationError(
-                f"the database is at revision {found}, which this version of Tallystick doesn't know: use a newer one"
-            )
-        elif ntt.SINCE in _to_come(found):
-            refuse_taken_names(connection, ntt.VIEWS)
-        command.upgrade(alembic_config(connection), "head")
+        if found != HEAD:
+            _take_steps(connection, found)
         name_projection(connection)
-    return head()
+    return HEAD
 
 
 def require_head(engine: sa.Engine) -> None:
-    """Raise ConfigurationError where the database is not at `head()`, or is another program's (see `upgrade`)."""
+    """Raise ConfigurationError where the database is not at `HEAD`, or is another program's (see `upgrade`)."""
     with snapshot(engine) as connection:
-        if (found := _context(connection).get_current_revision()) is None:
+        if (found := _revision(connection)) is None:
             refuse_foreign_database(connection)
-    if found != head():
+    if found != HEAD:
         raise ConfigurationError(
-            f"the database is at revision {found or 'none'}, {head()} is needed: run `tally db upgrade`"
+            f"the database is at revision {found or 'none'}, {HEAD} is needed: run `tally db upgrade`"
         )
 
 
@@ -78,57 +62,30 @@ def check(engine: sa.Engine) -> list[str]:
 
     Raises ForeignDatabaseError as `upgrade` does.
     """
+    from sinks.migrations.steps import differences
+
     with snapshot(engine) as connection:
-        if (found := _context(connection).get_current_revision()) is None:
+        if (found := _revision(connection)) is None:
             refuse_foreign_database(connection)
             return ["the database holds no tables of Tallystick: run `tally db upgrade`"]
-        behind = [] if found == head() else [f"revision is {found}, {head()} is needed"]
-        return behind + [
-            _describe(difference) for difference in _flat(compare_metadata(_context(connection), metadata))
-        ]
+        behind = [] if found == HEAD else [f"revision is {found}, {HEAD} is needed"]
+        return behind + differences(connection, version_table=VERSION_TABLE)
 
 
-def alembic_config(connection: sa.Connection | None = None) -> Config:
-    """Return what Alembic's own commands need; without a `connection` only those that touch no database."""
-    config = Config(stdout=io.StringIO())
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found: str | None = connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE)))
+    return found
 
 
-def _revisions() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+def _take_steps(connection: sa.Connection, found: str | None) -> None:
+    from sinks.migrations import steps
 
-
-def _to_come(found: str) -> set[str]:
-    """Return the revisions that a database at `found` lacks."""
-    script = ScriptDirectory.from_config(alembic_config())
-    return {each.revision for each in script.iterate_revisions("head", found)}
-
-
-def _context(connection: sa.Connection) -> MigrationContext:
-    options = {"version_table": VERSION_TABLE, "compare_type": True, "include_name": _is_ours}
-    return MigrationContext.configure(connection, opts=options)
-
-
-def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:
-    return kind != "table" or name in metadata.tables
-
-
-def _flat(differences: Iterable[Any]) -> Iterable[tuple[Any, ...]]:
-    for difference in differences:
-        if isinstance(difference, list):
-            yield from difference
-        else:
-            yield difference
-
-
-def _describe(difference: tuple[Any, ...]) -> str:
-    kind, *rest = difference
-    names = [
-        part.name if isinstance(part, sa.Table | sa.Column | sa.Index | sa.Constraint) else str(part)
-        for part in rest
-        if part is not None
-    ]
-    return f"{kind.replace('_', ' ')}: {', '.join(map(str, names))}"
+    if found is not None and found not in steps.revisions():
+        raise ConfigurationError(
+            f"the database is at revision {found}, which this version of Tallystick doesn't know: use a newer one"
+        )
+    if found is not None and ntt.SINCE in steps.to_come(found):
+        refuse_taken_names(connection, ntt.VIEWS)
+    steps.take(connection, to=HEAD)

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 
 from sinks.schema import metadata
-from tallystick.database.engine import make_engine
 from tallystick.settings import Settings
+from tests.engines import kept_engine
 
 BOOKKEEPING = {"tallystick_meta", "sink_offsets", "sink_counters"}
 """Tables that hold offsets of one Kafka; what they count is compared as `counters`."""
@@ -33,30 +33,23 @@ COUNTERS = "SELECT sink, source_id, SUM(inserted), SUM(present), SUM(dead) FROM 
 
 def dump(settings: Settings) -> dict[str, list[str]]:
     """Return the rows of every table as sorted text, without volatile columns."""
-    engine = make_engine(settings)
-    try:
-        with engine.connect() as connection:
-            tables = {
-                table.name: sorted(repr(tuple(row)) for row in connection.execute(_columns(table)))
-                for table in metadata.sorted_tables
-                if table.name not in BOOKKEEPING
-            }
-            counters = sorted(repr(tuple(map(str, row))) for row in connection.execute(sa.text(COUNTERS)))
-    finally:
-        engine.dispose()
+    with kept_engine(settings).connect() as connection:
+        tables = {
+            table.name: sorted(repr(tuple(row)) for row in connection.execute(_columns(table)))
+            for table in metadata.sorted_tables
+            if table.name not in BOOKKEEPING
+        }
+        counters = sorted(repr(tuple(map(str, row))) for row in connection.execute(sa.text(COUNTERS)))
     return {**tables, "counters": counters}
 
 
 def count(settings: Settings, table: str) -> int:
     """Return the number of rows of `table`; 0 where it isn't there yet or the database is away."""
-    engine = make_engine(settings)
     try:
-        with engine.connect() as connection:
+        with kept_engine(settings).connect() as connection:
             return int(connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) or 0)
     except sa.exc.SQLAlchemyError:
         return 0
-    finally:
-        engine.dispose()
 
 
 def _columns(table: sa.Table) -> sa.Select[tuple[object, ...]]:

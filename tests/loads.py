@@ -13,8 +13,10 @@ import psutil
 import sqlalchemy as sa
 
 from sinks.schema import dead_letter_events, raw_events
-from tallystick.database.engine import make_engine
+from sinks.standing import read_standings
+from tallystick.cli.sources import standing_as_dict
 from tallystick.settings import Settings
+from tests.engines import kept_engine
 from tests.support import TALLY, environment, tally
 
 STAGES = ("read", "persisted", "aggregated", "derived", "verified")
@@ -101,13 +103,18 @@ def letters(settings: Settings, source: str) -> list[Letter]:
 
 def ask(settings: Settings, query: sa.Select[Any] | str) -> list[tuple[Any, ...]]:
     """The rows of a query."""
-    engine = make_engine(settings)
+    with kept_engine(settings).connect() as connection:
+        statement = sa.text(query) if isinstance(query, str) else query
+        return [tuple(row) for row in connection.execute(statement)]
+
+
+def standings(settings: Settings) -> list[dict[str, Any]]:
+    """What `tally sources --json` prints, without a process for every look; nothing before the database has tables."""
     try:
-        with engine.connect() as connection:
-            statement = sa.text(query) if isinstance(query, str) else query
-            return [tuple(row) for row in connection.execute(statement)]
-    finally:
-        engine.dispose()
+        with kept_engine(settings).connect() as connection:
+            return [standing_as_dict(standing) for standing in read_standings(connection)]
+    except sa.exc.ProgrammingError:
+        return []
 
 
 def old(path: Path, content: bytes) -> Path:

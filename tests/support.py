@@ -1,14 +1,20 @@
 """What several test files share: running the command as its user would, and waiting for a state with a deadline."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
+import pytest
+
+from tallystick.cli.main import main
 from tallystick.settings import Settings
 
 T = TypeVar("T")
@@ -45,9 +51,28 @@ def tally(
     )
 
 
+def tally_here(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, for commands that start no role: they spend more on their start than on all they do."""
+    output, said = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with (
+        patch.dict(os.environ, environment(settings)),
+        patch.object(sys, "argv", ["tally", *arguments]),
+        redirect_stdout(output),
+        redirect_stderr(said),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    written = (stream.buffer.getvalue().decode() for stream in (output, said))
+    return subprocess.CompletedProcess(list(arguments), ended.value.code or 0, *written)  # type: ignore[arg-type]
+
+
 def tally_json(settings: Settings, *arguments: str, seconds: float = 120.0) -> Any:
     """Run `tally` with `arguments` and return the JSON that it prints; fails the test where it prints none."""
-    done = tally(settings, *arguments, seconds=seconds)
+    return json_of(tally(settings, *arguments, seconds=seconds))
+
+
+def json_of(done: subprocess.CompletedProcess[str]) -> Any:
+    """Return the JSON that a command has printed; fails the test where it is none."""
     try:
         return json.loads(done.stdout)
     except ValueError:
@@ -55,12 +80,16 @@ def tally_json(settings: Settings, *arguments: str, seconds: float = 120.0) -> A
 
 
 def eventually(look: Callable[[], T], *, until: Callable[[T], bool] = bool, seconds: float = 60.0) -> T:
-    """Return what `look` sees once `until` holds for it. Fails with the last sight after `seconds`."""
+    """Return what `look` sees once `until` holds for it. Fails with the last sight after `seconds`.
+
+    A look that takes long is followed by a pause as long, so that looking leaves half a processor to what is looked at.
+    """
     deadline = time.monotonic() + seconds
     while True:
+        began = time.monotonic()
         seen = look()
         if until(seen):
             return seen
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:.0f} s; last seen: {seen!r}")
-        time.sleep(0.05)
+        time.sleep(max(0.05, time.monotonic() - began))

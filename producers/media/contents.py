@@ -12,7 +12,6 @@ from typing import Protocol
 import msgspec
 
 from producers.media.images import Content
-from tallystick.contracts.media import Form, Medium
 from tallystick.errors import TallyError
 from tallystick.storage.disk import BLOCK_BYTES, read_blocks
 
@@ -115,13 +114,6 @@ class ImageContents:
                 if error.errno:
                     raise
                 raise OSError(errno.EIO, _LIBRARY.sub("", str(error))) from error
-
-
-def contents_of(medium: Medium, content_of: Callable[[int, int], Content]) -> Contents:
-    """Return where the contents of a medium come from; see `ImageContents` for `content_of`, which images need."""
-    if medium.form in (Form.DEVICE, Form.IMAGE):
-        return ImageContents(content_of)
-    return TreeContents(medium.root)
 
 
 def _names(path: bytes) -> list[bytes]:

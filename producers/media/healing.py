@@ -1,16 +1,15 @@
 """Healing: a content that the store lost, or has wrong, is copied once more from any medium that has it."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import islice
 
 import msgspec
 from blake3 import blake3
 
-from producers.media.contents import ChangedError, Contents, ImageContents, TreeContents, Work
+from producers.media.contents import ChangedError, Contents, Work
 from producers.media.errors import MediaError
-from producers.media.images import Image
-from tallystick.contracts.media import Form, Medium
+from producers.media.opening import open_contents
+from tallystick.contracts.media import Medium
 from tallystick.storage.store import Store, WrongSizeError
 
 _FAULTS = (OSError, ChangedError, WrongSizeError, MediaError)
@@ -49,7 +48,7 @@ def heal(blobid: str, holders: Iterable[Holder], store: Store, *, tries: int) ->
     for holder in islice(holders, tries):
         work = holder.work
         try:
-            with _opened(holder.medium) as contents:
+            with open_contents(holder.medium) as contents:
                 if path := _path_to(blobid, work, contents):
                     store.publish(contents.blocks(work, path), size=work.size)
                     return Healed(blobid, holder.medium.medium, path)
@@ -74,12 +73,3 @@ def _path_to(blobid: str, work: Work, contents: Contents) -> bytes:
     if wrong is not None:
         raise wrong
     return b""
-
-
-@contextmanager
-def _opened(medium: Medium) -> Iterator[Contents]:
-    if medium.form in (Form.DEVICE, Form.IMAGE):
-        with Image(medium.image) as image:
-            yield ImageContents(image.file_system)
-    else:
-        yield TreeContents(medium.root)

@@ -14,7 +14,7 @@ from producers.media.image_records import Inode, Records, inode_of
 from producers.media.images import Image
 from producers.media.iso9660 import Iso
 from producers.media.iso_walk import IsoWalk
-from producers.media.unreachable import Seen, can_tell, unreachable
+from producers.media.unreachable import Seen, last_inode, unreachable
 from tallystick.contracts.listings import FileSystem
 from tallystick.contracts.media import Entry, Mark, Problem, ProblemKind
 
@@ -82,7 +82,7 @@ class _PartWalk:
         self._image, self._handle, self._file_system, self._beat = image, handle, file_system, beat
         self._records = Records(file_system, block_size=self._handle.info.block_size, damage=damage)
         self._part, self._kind, self._root = file_system.part, file_system.kind, self._handle.info.root_inum
-        self._seen = Seen(self._handle.info.last_inum if can_tell(file_system.kind) else 0)
+        self._seen = Seen(last_inode(image, handle, file_system.kind))
         self._first_of_users = _OWN_INODES.get(file_system.kind, 0)
         self._folders: set[int] = set()
         self._damaged: set[int] = set()
@@ -109,7 +109,7 @@ class _PartWalk:
                 yield self._problem(ProblemKind.FOLDER_UNREADABLE, _why(error), folder.path, folder.ino)
             else:
                 yield from self._name(folder, file)
-        if can_tell(self._kind):
+        if self._seen.last:
             yield from unreachable(self._image, self._handle, self._file_system, self._seen, self._beat)
 
     def _name(self, folder: _Folder, file: pytsk3.File) -> Iterator[Entry]:

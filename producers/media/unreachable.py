@@ -20,13 +20,18 @@ _SUPERBLOCK: Final = 1024
 _EXT_FIRST_AT: Final = 0x54
 _EXT_OWN_AT: Final = (0x240, 0x244, 0x26C, 0x280)
 """Where the superblock of ext names inodes of its own: quota of users, groups and projects, the file of orphans."""
+_LEAST_BYTES: Final = 128
+"""No inode of ext takes less of an image, nor one of NTFS, whatever a damaged superblock says of their number."""
+_MAX_CATALOG_IDS: Final = 1 << 24
+"""Identifiers of HFS+ are not used again, so they are sparse, and looking for all of them could take days."""
 _PER_BEAT: Final = 1024
 
 
 class Seen:
-    """The inodes that were found under some path: one bit for each inode that there may be."""
+    """The inodes that were found under some path, up to `last`: one bit for each inode that there may be."""
 
     def __init__(self, last: int) -> None:
+        self.last = last
         self._bits = bytearray((last >> 3) + 1)
 
     def add(self, ino: int) -> None:
@@ -38,9 +43,13 @@ class Seen:
         return ino >> 3 < len(self._bits) and bool(self._bits[ino >> 3] & 1 << (ino & 7))
 
 
-def can_tell(kind: str) -> bool:
-    """Return whether a kind of file system has a table of inodes that can be gone through."""
-    return kind in EXT or kind in _FIRST_OF_USERS
+def last_inode(image: Image, handle: pytsk3.FS_Info, kind: str) -> int:
+    """Return up to which inode to look; 0 where the kind of file system has no table of them."""
+    if kind == "HFS+":
+        return min(handle.info.last_inum, _MAX_CATALOG_IDS)
+    if kind == "NTFS" or kind in EXT:
+        return min(handle.info.last_inum, image.size // _LEAST_BYTES)
+    return 0
 
 
 def unreachable(
@@ -50,7 +59,7 @@ def unreachable(
     first, own = _FIRST_OF_USERS.get(file_system.kind, 0), frozenset[int]()
     if file_system.kind in EXT:
         first, own = _ext_own(image, file_system)
-    for ino in range(first, handle.info.last_inum + 1):
+    for ino in range(first, seen.last + 1):
         if ino % _PER_BEAT == 0:
             beat()
         if ino in seen or ino in own:

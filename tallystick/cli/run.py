@@ -4,9 +4,8 @@
 imports only what it needs, and therefore within its function.
 """
 
-import os
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,7 @@ from producers.cowrie.plan import Begin, Plan, Until
 from producers.cowrie.selection import Followed, Job
 from tallystick.cli.entry import run
 from tallystick.cli.media import roles as media_roles
-from tallystick.cli.role_words import tell, tell_progress
+from tallystick.cli.role_words import teller
 from tallystick.errors import UsageError
 from tallystick.local import stack
 from tallystick.logs import get_logger
@@ -90,7 +89,8 @@ def _read(settings: Settings, jobs: Sequence[Job], days: int | None, stop: StopF
 
     for line in left_out(jobs, days):
         log.info("files left out", told=line)
-    outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=tell_progress)
+    tell = teller(stop)
+    outcomes = read_jobs(stack.resolve(settings), jobs, stop=stop, on_progress=partial(tell, "progress"))
     for outcome in outcomes:
         tell("outcome", outcome)
     return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None
@@ -99,20 +99,13 @@ def _read(settings: Settings, jobs: Sequence[Job], days: int | None, stop: StopF
 def _follow(settings: Settings, followed: Sequence[Followed], stop: StopFlag) -> int | None:
     from producers.cowrie.following.loop import follow_logs
 
-    def say(kind: str, what: object) -> None:
-        try:
-            tell(kind, what)
-        except BrokenPipeError:
-            # Whoever started it is gone. What is left in the buffer must not fail once more at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            stop.request("nobody reads standard output any more")
-
+    tell = teller(stop)
     follow_logs(
         stack.resolve(settings),
         followed,
         stop=stop,
-        on_progress=lambda progress: say("progress", progress),
-        on_outcome=lambda outcome: say("outcome", outcome),
+        on_progress=partial(tell, "progress"),
+        on_outcome=partial(tell, "outcome"),
     )
     return None
 
@@ -154,6 +147,7 @@ def importer(
     from producers.cowrie.importing.importer import import_database
 
     def work(stop: StopFlag) -> None:
+        tell = teller(stop)
         for outcome in import_database(
             stack.resolve(load_settings()),
             url,
@@ -161,7 +155,7 @@ def importer(
             until=until,
             sensor=sensor,
             stop=stop,
-            on_progress=tell_progress,
+            on_progress=partial(tell, "progress"),
         ):
             tell("outcome", outcome)
 
@@ -175,7 +169,9 @@ def retrier(
     from producers.cowrie.retrying import retry_plans
 
     def work(stop: StopFlag) -> None:
-        for outcome in retry_plans(stack.resolve(load_settings()), plans, stop=stop, on_progress=tell_progress):
+        tell = teller(stop)
+        progress = partial(tell, "progress")
+        for outcome in retry_plans(stack.resolve(load_settings()), plans, stop=stop, on_progress=progress):
             tell("outcome", outcome)
 
     raise typer.Exit(run_role("retrier", work))

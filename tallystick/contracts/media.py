@@ -68,7 +68,7 @@ RUNS = Topic(
 )
 TOPICS = (MEDIA, INODES, BLOBS, RUNS)
 
-MediumId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+MediumId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$", max_length=32)]
 """32 hexadecimal digits: see `medium_id`."""
 
 

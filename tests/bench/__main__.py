@@ -23,13 +23,14 @@ from tallystick.kafka import topics
 from tallystick.kafka.consuming import read_whole
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
-from tests.bench import enumerating
+from tests.bench import enumerating, media_copy
 from tests.bench.copying import copy_rate, scalar
 from tests.bench.enumerating import Enumerated
 from tests.bench.latency import Latency, measure
+from tests.bench.media_copy import Copying
 from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, roles, wait_for, write_json
 
-MEDIA_ENUMERATION = "media-enumeration"
+MEDIA_ENUMERATION, MEDIA_COPY = "media-enumeration", "media-copy"
 VERDICTS = "SELECT count(*) FROM source_stages WHERE verdict = 'succeeded' AND stage IN ({})"
 
 
@@ -69,22 +70,25 @@ class Figures(msgspec.Struct):
     alone: list[Alone]
     latency: list[Latency]
     enumeration: list[Enumerated] = []
+    media_copy: list[Copying] = []
 
 
 def main() -> None:
     """Run the benchmarks that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--events", type=int, default=400_000)
-    parser.add_argument("--runs", type=int, default=3, help="runs, end to end and of enumerations")
+    parser.add_argument("--runs", type=int, default=3, help="runs, end to end, of enumerations and copies")
     parser.add_argument("--files", type=int, default=50_000, help="files of the tree that is enumerated")
-    parser.add_argument("--only", choices=("end-to-end", "alone", "latency", MEDIA_ENUMERATION))
+    parser.add_argument("--only", choices=("end-to-end", "alone", "latency", MEDIA_ENUMERATION, MEDIA_COPY))
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     chosen = parser.parse_args()
     figures = Figures(cpus=os.cpu_count() or 0, bytes=0, end_to_end=[], alone=[], latency=[])
     with tempfile.TemporaryDirectory() as folder:
         if chosen.only in (None, MEDIA_ENUMERATION):
             figures.enumeration += enumerating.measure(Path(folder), files=chosen.files, runs=chosen.runs)
-        if chosen.only != MEDIA_ENUMERATION:
+        if chosen.only in (None, MEDIA_COPY):
+            figures.media_copy += media_copy.measure(Path(folder), runs=chosen.runs)
+        if chosen.only not in (MEDIA_ENUMERATION, MEDIA_COPY):
             _measure_logs(figures, Path(folder), chosen)
     _report(figures)
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
@@ -318,6 +322,8 @@ def _report(figures: Figures) -> None:
                 for run in figures.latency
             ],
         )
+    if figures.media_copy:
+        print_table("Media: files into the store", media_copy.NAMES, media_copy.rows(figures.media_copy))
     if figures.enumeration:
         print_table(
             "Enumeration of a tree, to a listing: the best of the runs",

@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from tallystick.settings import Settings
-from tests.loads import SUCCEEDED, ask, verdicts
+from tests.loads import SUCCEEDED, ask, standings, verdicts
 from tests.support import SAMPLE, TALLY, environment, eventually, tally_json
 
 EVENTS, SESSIONS = 3_552, 324
@@ -55,10 +54,6 @@ def rows(settings: Settings) -> int:
     with suppress(Exception):
         return int(ask(settings, "SELECT count(*) FROM raw_events")[0][0])
     return 0
-
-
-def sources(settings: Settings) -> list[dict[str, Any]]:
-    return tally_json(settings, "sources", "--json")  # type: ignore[no-any-return]
 
 
 def append(log: Path, lines: list[bytes]) -> None:
@@ -110,7 +105,7 @@ def finish(settings: Settings, log: Path) -> None:
     """See the first part verified and the second one live and up to date; then rotate that, and see it verified."""
     eventually(lambda: rows(settings), until=lambda seen: seen == EVENTS, seconds=90)
     by_name = eventually(
-        lambda: {Path(source["name"]).name: source for source in sources(settings)},
+        lambda: {Path(source["name"]).name: source for source in standings(settings)},
         until=lambda found: (
             any(verdicts(source) == SUCCEEDED for source in found.values())
             and (live := found["cowrie.json"]["live"]) is not None
@@ -121,11 +116,12 @@ def finish(settings: Settings, log: Path) -> None:
     assert len(by_name) == 2
     assert not any(verdicts(by_name["cowrie.json"]).values()), "nothing is said of a live source"
     log.rename(log.with_name("cowrie.json.2026-11-24"))
-    found = eventually(
-        lambda: sources(settings),
+    eventually(
+        lambda: standings(settings),
         until=lambda seen: all(verdicts(source) == SUCCEEDED for source in seen),
         seconds=90,
     )
+    found = tally_json(settings, "sources", "--json")
     assert sorted(source["events"] for source in found) == sorted([ROTATED_LINES, EVENTS - ROTATED_LINES])
     assert [source["live"] for source in found] == [None, None]
 

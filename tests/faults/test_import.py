@@ -1,12 +1,14 @@
 """`tally import cowrieprocessor`, by the real command: exact, however often and after any death, the old untouched."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any, NamedTuple
 
 import psutil
@@ -18,8 +20,8 @@ from tallystick.settings import Settings
 from tests import old_database
 from tests.dumps import count, dump
 from tests.loads import SUCCEEDED, ask, verdicts
-from tests.plugins.services import apart
-from tests.support import TALLY, environment, eventually, tally, tally_json
+from tests.plugins.services import apart, on_sqlite
+from tests.support import TALLY, environment, eventually, tally, tally_here, tally_json
 
 EVENTS = 20_000
 REFUSED = ['{"eventid":"cowrie.new.kind_of","timestamp":"2026-01-01T00:00:00Z","session":"abc"}', "half a li"]
@@ -28,6 +30,8 @@ COMMANDS = "SELECT session_id, ordinal, command_normalized, occurrences FROM com
 ROWS = "SELECT sensor, session_id, digest, event_type FROM raw_events"
 LOOKS = (SESSIONS, COMMANDS, ROWS)
 DATABASES = ["postgresql", "sqlite"]
+PAIRS = [("postgresql", "sqlite"), ("sqlite", "postgresql")]
+"""The old database and the one to fill: the processes that read the one know nothing of the other."""
 
 
 class Old(NamedTuple):
@@ -127,37 +131,83 @@ def by_source(result: dict[str, Any]) -> dict[str, tuple[int, int, int, dict[str
 EXPECTED = {"raw_events": (EVENTS, EVENTS, 0, SUCCEEDED), "dead_letter_events": (2, 1, 1, SUCCEEDED)}
 
 
-def test_an_import_and_the_log_itself_are_the_same_and_a_second_import_changes_no_row(
-    place: Settings, old: Old, from_log: list[list[str]]
-) -> None:
-    before = old.content()
-    first = tally_json(place, "import", "cowrieprocessor", old.url, "--json")
-    assert first["succeeded"] is True, first
-    assert by_source(first) == EXPECTED
-    held = dump(place)
-    again = tally_json(place, "import", "cowrieprocessor", old.url, "--json")
-    assert by_source(again) == EXPECTED
-    assert dump(place) == held
-    assert old.content() == before
-    [(reason, payload, detail)] = ask(place, "SELECT reason, payload, metadata_json FROM dead_letter_events")
-    assert (reason, payload) == ("not JSON", b"half a li")
-    assert "dead_letter_events 2, of /logs/bad.json:1" in str(detail)
-    assert count(place, "cp_raw_events") == EVENTS + 1
-    assert [[row for row in rows if "'abc'" not in row] for rows in look(place)] == from_log
-
-
-def test_loading_the_log_beside_it_adds_no_event(place: Settings, sqlite: Old, log: Path) -> None:
-    tally_json(place, "import", "cowrieprocessor", sqlite.url, "--json")
-    held = look(place)
-    loaded = tally(place, "load", str(log))
-    assert loaded.returncode == 0, loaded.stdout + loaded.stderr
-    assert look(place) == held
-
-
 def importers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """Return the running importers of an import."""
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if "tallystick.cli.run importer" in " ".join(child.cmdline())]
+
+
+class World(NamedTuple):
+    """An old database that was imported, imported again, and the log from which it was filled loaded beside it."""
+
+    settings: Settings
+    old: Old
+    before: str
+    first: dict[str, Any]
+    said: str
+    arguments: str
+    """Of the running importer."""
+    again: dict[str, Any]
+    dumps: list[dict[str, list[str]]]
+    """After each of the imports."""
+    beside: CompletedProcess[str]
+    looks: list[list[list[str]]]
+    """After the imports, and after the load."""
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids=" into ".join)
+def world(
+    request: pytest.FixtureRequest, servers: Settings, log: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    old = request.getfixturevalue(request.param[0])
+    home = tmp_path_factory.mktemp("home")
+    with apart(servers, home=home) as mine:
+        settings = on_sqlite(mine, home) if request.param[1] == "sqlite" else mine
+        before = old.content()
+        with importing(settings, old) as process:
+            [importer] = eventually(lambda: importers(process))
+            arguments = " ".join(importer.cmdline())
+            output, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        dumps = [dump(settings)]
+        again = tally_json(settings, "import", "cowrieprocessor", old.url, "--json")
+        dumps.append(dump(settings))
+        looks = [look(settings)]
+        beside = tally(settings, "load", str(log))
+        looks.append(look(settings))
+        yield World(settings, old, before, json.loads(output), said, arguments, again, dumps, beside, looks)
+
+
+def test_an_import_and_the_log_itself_are_the_same(world: World, from_log: list[list[str]]) -> None:
+    assert world.first["succeeded"] is True, world.first
+    assert by_source(world.first) == EXPECTED
+    [(reason, payload, detail)] = ask(world.settings, "SELECT reason, payload, metadata_json FROM dead_letter_events")
+    assert (reason, payload) == ("not JSON", b"half a li")
+    assert "dead_letter_events 2, of /logs/bad.json:1" in str(detail)
+    assert count(world.settings, "cp_raw_events") == EVENTS + 1
+    assert [[row for row in rows if "'abc'" not in row] for rows in world.looks[0]] == from_log
+
+
+def test_a_second_import_changes_no_row(world: World) -> None:
+    assert by_source(world.again) == EXPECTED
+    assert world.dumps[0] == world.dumps[1]
+
+
+def test_the_old_database_stays_as_it_was(world: World) -> None:
+    assert world.old.content() == world.before
+
+
+def test_loading_the_log_beside_it_adds_no_event(world: World) -> None:
+    assert world.beside.returncode == 0, world.beside.stdout + world.beside.stderr
+    assert world.looks[0] == world.looks[1]
+
+
+@pytest.mark.parametrize("world", PAIRS[:1], ids=" into ".join, indirect=True)
+def test_the_password_stays_out_of_process_lists_names_and_logs(world: World) -> None:
+    password = str(sa.make_url(world.old.url).password)
+    logs = "".join(path.read_text() for path in (world.settings.home / "logs").iterdir())
+    for text in (world.arguments, json.dumps(world.first), world.said, logs):
+        assert password not in text
 
 
 @pytest.mark.parametrize("victim", ["importer", "all"])
@@ -204,24 +254,7 @@ def test_the_old_database_as_the_one_to_fill_is_refused_and_said_what_to_do(sett
         pytest.param((), "Missing argument", id="no URL"),
     ],
 )
-def test_usage(settings: Settings, sqlite: Old, arguments: tuple[str, ...], said: str) -> None:
-    done = tally(settings, "import", "cowrieprocessor", *(word.format(old=sqlite.url) for word in arguments))
+def test_usage(servers: Settings, sqlite: Old, arguments: tuple[str, ...], said: str) -> None:
+    done = tally_here(servers, "import", "cowrieprocessor", *(word.format(old=sqlite.url) for word in arguments))
     assert done.returncode == 2
     assert said in done.stderr
-
-
-def test_the_password_stays_out_of_process_lists_names_and_logs(settings: Settings, postgresql: Old) -> None:
-    password = str(sa.make_url(postgresql.url).password)
-    with importing(settings, postgresql) as process:
-        importer = eventually(
-            lambda: [
-                " ".join(child.cmdline())
-                for child in psutil.Process(process.pid).children(recursive=True)
-                if "tallystick.cli.run importer" in " ".join(child.cmdline())
-            ]
-        )
-        output, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    logs = "".join(path.read_text() for path in (settings.home / "logs").iterdir())
-    for text in (*importer, output, said, logs):
-        assert password not in text

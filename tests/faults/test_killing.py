@@ -16,7 +16,7 @@ from tallystick.settings import Settings, load_settings
 from tests.dumps import count, dump
 from tests.support import TALLY, environment, eventually, tally
 
-EVENTS = 60_000
+EVENTS = 20_000
 ROLES = ("reader", "agents", "sinks raw_events", "sinks session_summaries", "sinks inventories", "verifier")
 
 
@@ -48,10 +48,12 @@ def undisturbed(servers: Settings, log: Path, tmp_path_factory: pytest.TempPathF
     return dump(settings)
 
 
-def load(settings: Settings, log: Path) -> subprocess.Popen[str]:
+def load(settings: Settings, log: Path, *, window_bytes: int = 16_384) -> subprocess.Popen[str]:
+    """Start a load that sends and stores little at a time, so that there is a middle to kill it in."""
+    small = {"TALLY_READER__WINDOW_BYTES": str(window_bytes), "TALLY_SINKS__BATCH_RECORDS": "500"}
     return subprocess.Popen(
         [*TALLY, "load", str(log)],
-        env={**environment(settings), "TALLY_READER__WINDOW_BYTES": "16384"},
+        env={**environment(settings), **small},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -88,7 +90,8 @@ def in_the_middle(settings: Settings) -> None:
 def test_a_role_that_is_killed_is_started_again_and_nothing_is_lost_or_counted_twice(
     victim: str, settings: Settings, log: Path, undisturbed: dict[str, list[str]]
 ) -> None:
-    process = load(settings, log)
+    # The reader must not be done before the first rows are seen.
+    process = load(settings, log, window_bytes=4_096 if victim == "reader" else 16_384)
     in_the_middle(settings)
     role(process, victim).kill()
     output = finish(process, seconds=120)

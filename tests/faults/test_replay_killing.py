@@ -9,9 +9,9 @@ from sinks.refills import read_refills
 from tallystick.database.engine import make_engine
 from tallystick.settings import Settings
 from tests.dumps import dump
-from tests.support import TALLY, environment, eventually, tally
+from tests.support import TALLY, environment, eventually, tally, tally_here
 
-EVENTS = 60_000
+EVENTS = 20_000
 SINKS = ("raw_events", "session_summaries", "inventories")
 
 
@@ -23,11 +23,11 @@ def test_a_replay_that_is_stopped_is_brought_to_its_end_by_the_next_load(setting
     before = dump(settings)
     for number, code in ((SIGKILL, -SIGKILL), (SIGINT, 130), (SIGKILL, -SIGKILL)):
         assert stop_in_the_middle(settings, number) == code
-        assert "are being filled again:" in tally(settings, "sources").stdout
+        assert "are being filled again:" in tally_here(settings, "sources").stdout
     assert dump(settings) != before
     done = tally(settings, "load", str(log))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "being filled again" not in tally(settings, "sources").stdout, "a load that succeeds leaves nothing out"
+    assert "being filled again" not in tally_here(settings, "sources").stdout, "a load that succeeds leaves nothing out"
     assert dump(settings) == before
 
 
@@ -44,7 +44,7 @@ def stop_in_the_middle(settings: Settings, number: Signals) -> int:
     def is_emptied() -> bool:
         return any(sink not in before or taken < before[sink] for sink, taken in done().items())
 
-    small_batches = {**environment(settings), "TALLY_SINKS__BATCH_RECORDS": "50"}
+    small_batches = {**environment(settings), "TALLY_SINKS__BATCH_RECORDS": "20"}
     with subprocess.Popen(
         [*TALLY, "db", "replay", *SINKS, "--yes"], env=small_batches, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:

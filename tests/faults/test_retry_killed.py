@@ -3,7 +3,7 @@
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -12,8 +12,8 @@ import pytest
 from producers.cowrie.generator import Plan, lines
 from tallystick.settings import Settings
 from tests.dumps import count
-from tests.loads import SUCCEEDED, ask, load, old, verdicts
-from tests.support import TALLY, environment, eventually, tally_json
+from tests.loads import SUCCEEDED, ask, load, old, standings, verdicts
+from tests.support import TALLY, environment, eventually, json_of, tally_here, tally_json
 
 LETTERS = 6_000
 STANDING = """
@@ -83,13 +83,15 @@ def test_a_retry_that_is_killed_goes_on_and_is_exact(buried: Settings, victim: s
             role(process, victim).kill()
         while process.poll() is None:
             require_rows_of_the_resolved(buried)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
         said, _ = process.communicate()
         assert victim == "all" or "SIGKILL" in said, "a death is told, not hidden"
     tally_json(buried, "dlq", "retry", "--json")
     assert ask(buried, STANDING) == [(LETTERS, LETTERS, LETTERS)]
     [(events,)] = ask(buried, "SELECT sum(event_count) FROM session_summaries")
     assert events == LETTERS
-    found = [source for source in tally_json(buried, "sources", "--json") if source["name"].startswith("retry of")]
+    found = [source for source in standings(buried) if source["name"].startswith("retry of")]
     assert found
     assert [verdicts(source) for source in found] == [SUCCEEDED] * len(found)
-    assert tally_json(buried, "dlq", "list", "--json")["total"] == 0
+    assert json_of(tally_here(buried, "dlq", "list", "--json"))["total"] == 0

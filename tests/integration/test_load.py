@@ -19,7 +19,7 @@ from tests.dumps import dump
 from tests.loads import STAGES, SUCCEEDED, Loaded, ask, letters, load, old, shares, stored, verdicts
 from tests.plugins.services import apart
 from tests.sinks import ready
-from tests.support import SAMPLE, tally, tally_json
+from tests.support import SAMPLE, json_of, tally, tally_here
 
 GROWING = "growing"
 
@@ -220,7 +220,7 @@ class TestWhatIsShown:
 
     @pytest.mark.parametrize("place", ["settings", "second_settings"])
     def test_sources_shows_every_source_with_its_stages_counts_and_times(self, world: World, place: str) -> None:
-        found = {source["name"]: source for source in tally_json(getattr(world, place), "sources", "--json")}
+        found = {source["name"]: source for source in json_of(tally_here(getattr(world, place), "sources", "--json"))}
         assert len(found) == len(world.first.result["sources"])
         for name, lines in SOURCES.items():
             source = found[str(world.folder / name)]
@@ -230,7 +230,7 @@ class TestWhatIsShown:
             assert all(stage["started_at"] <= stage["ended_at"] for stage in source["stages"])
 
     def test_the_table_has_a_line_for_each(self, world: World) -> None:
-        output = tally(world.settings, "sources").stdout
+        output = tally_here(world.settings, "sources").stdout
         for source in world.first.result["sources"]:
             assert re.search(rf"{re.escape(Path(source['name']).name)} .* succeeded *$", output, re.MULTILINE)
 
@@ -286,7 +286,7 @@ def test_rows_that_a_database_drops_silently_are_a_mismatch_and_a_failure_shows_
     assert verdicts(done.source(whole)) == SUCCEEDED
     [problem] = done.result["problems"]
     assert problem.startswith(f"{cut}: the gzip stream ends early")
-    output = tally(place, "sources").stdout
+    output = tally_here(place, "sources").stdout
     assert re.search(r"hurt\.json .* ok .* MISMATCH .* ok .* MISMATCH .* mismatch", output)
     assert f"{hurt}: persisted: mismatch: raw_events committed {left} events" in output
 
@@ -301,7 +301,7 @@ def test_rows_that_a_database_drops_silently_are_a_mismatch_and_a_failure_shows_
     ],
 )
 def test_wrong_usage_is_exit_code_2(servers: Settings, arguments: tuple[str, ...], word: str) -> None:
-    done = tally(servers, *arguments)
+    done = tally_here(servers, *arguments)
     assert done.returncode == 2
     assert word in done.stdout + done.stderr
 

@@ -22,7 +22,7 @@ from tallystick.settings import Settings
 from tests.dumps import dump
 from tests.loads import SUCCEEDED, Letter, Loaded, Row, letters, load_watched, old, shares, stored, verdicts
 from tests.plugins.services import apart
-from tests.support import tally
+from tests.support import tally, tally_here
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -327,7 +327,7 @@ def test_progress_never_passes_100_percent(world: World) -> None:
 
 
 def test_names_are_shown_with_visible_escapes(world: World) -> None:
-    shown = tally(world.settings, "sources").stdout
+    shown = tally_here(world.settings, "sources").stdout
     for output in (world.again.stdout, shown):
         assert "\x1b" not in output
         assert r"\x1b[31m[red]name\n.json" in output

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic import command
 
 from sinks import migrate
+from sinks.migrations import steps
 from sinks.schema.ntt import VIEWS
 from tallystick.contracts.media import CopyError, CopyStatus, Problem, ProblemKind
 from tallystick.database.engine import make_engine
@@ -171,14 +172,14 @@ def test_a_partition_of_one_medium_is_a_function(filled: sa.Engine) -> None:
 @pytest.mark.parametrize("name", VIEWS)
 def test_tables_of_ntt_beside_ours_are_never_touched(place: Settings, engine: sa.Engine, name: str) -> None:
     with engine.begin() as connection:
-        command.downgrade(migrate.alembic_config(connection), "0008")
+        command.downgrade(steps.config(connection), "0008")
         connection.execute(sa.text(f"CREATE TABLE {name} (medium_hash text)"))
     with pytest.raises(ForeignDatabaseError, match=f"holds {name}, which Tallystick didn't make.*Rename them"):
         migrate.upgrade(engine, place)
     assert migrate.current(engine) == "0008"
     with engine.begin() as connection:
         connection.execute(sa.text(f"DROP TABLE {name}"))
-    assert migrate.upgrade(engine, place) == migrate.head()
+    assert migrate.upgrade(engine, place) == migrate.HEAD
 
 
 def test_a_database_of_ntt_alone_is_refused(place: Settings) -> None:

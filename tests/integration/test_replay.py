@@ -1,8 +1,7 @@
 """Replays: tables that are emptied come back as they were, whoever else is at work, and nothing is judged meanwhile."""
 
 import json
-import os
-from pathlib import Path
+from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -22,7 +21,8 @@ from tallystick.settings import Settings
 from tests.dumps import BOOKKEEPING, dump
 from tests.inventories import KEYS, random_state
 from tests.inventories import dump as dump_inventories
-from tests.loads import LONG_AGO, load
+from tests.loads import load, old
+from tests.plugins.services import apart, on_sqlite
 from tests.sinks import events, query, running, send_slice, wait_for_rows, wait_until_observed
 from tests.support import tally
 
@@ -44,15 +44,18 @@ LOG = [
 ]
 
 
-@pytest.fixture
-def loaded(place: Settings, tmp_path: Path) -> Settings:
+@pytest.fixture(scope="module", params=["postgresql", "sqlite"])
+def loaded(
+    request: pytest.FixtureRequest, servers: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
     """Settings of a database, of either kind, with a log that fills every table."""
-    log = tmp_path / "cowrie.json"
-    log.write_bytes(b"".join(LOG))
-    os.utime(log, (LONG_AGO, LONG_AGO))
-    done = load(place, str(log))
-    assert done.code == 0, done.said
-    return place
+    home = tmp_path_factory.mktemp("home")
+    log = old(home / "cowrie.json", b"".join(LOG))
+    with apart(servers, home=home) as settings:
+        mine = on_sqlite(settings, home) if request.param == "sqlite" else settings
+        done = load(mine, str(log))
+        assert done.code == 0, done.said
+        yield mine
 
 
 def test_every_sink_comes_back_as_it_was(loaded: Settings) -> None:
@@ -74,7 +77,6 @@ def test_nothing_is_deleted_unless_it_is_meant(loaded: Settings) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE password_tracking SET breached = true WHERE times_seen > 0"))
     passwords = len(query(engine, "SELECT 1 FROM password_tracking"))
-    engine.dispose()
     shown = tally(loaded, "db", "replay", "inventories", "dead_letters")
     assert shown.returncode == 2
     assert "nothing was changed; give --yes" in shown.stderr
@@ -84,6 +86,10 @@ def test_nothing_is_deleted_unless_it_is_meant(loaded: Settings) -> None:
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "no such sink: 'raw_event'; there are raw_events," in unknown.stderr
     assert {**dump(loaded), "password_tracking": before["password_tracking"]} == before
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE password_tracking SET breached = false"))
+    engine.dispose()
+    assert dump(loaded) == before
 
 
 def test_a_sink_that_runs_and_gets_nothing_new_takes_part(

@@ -14,7 +14,7 @@ import pytest
 from tallystick.settings import Settings
 from tests.loads import SUCCEEDED, Loaded, ask, load, verdicts
 from tests.plugins.services import apart
-from tests.support import TALLY, environment, eventually, tally, tally_json
+from tests.support import TALLY, environment, eventually, json_of, tally, tally_here
 
 TODAY = datetime.now(UTC).date()
 PER_FILE = 40
@@ -129,7 +129,7 @@ def test_the_next_load_has_status_files_of_its_own(world: World) -> None:
 def test_the_list_of_sensors_tells_what_the_database_has_heard_of_them(world: World) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TALLY_CONFIG", str(world.status.with_name("tallystick.toml")))
-        berlin, denver = tally_json(world.settings, "sensors", "list", "--json")
+        berlin, denver = json_of(tally_here(world.settings, "sensors", "list", "--json"))
     assert (berlin["name"], berlin["files"], berlin["newest_event"]) == ("berlin", 7, "2026-07-01T18:00:39.000000Z")
     assert denver["newest_event"] == "2026-07-02T02:00:29.000000Z"
     assert denver["last_heard"] > "2026"

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from tallystick.settings import Settings
-from tests.loads import ask
-from tests.support import TALLY, environment, eventually, tally, tally_json
+from tests.loads import ask, standings
+from tests.support import TALLY, environment, eventually, tally
 
 LINE = b'{"eventid":"cowrie.%d","timestamp":"2026-11-23T03:43:44.000000Z","session":"s","sensor":"hp"}\n'
 
@@ -42,7 +42,7 @@ def said(settings: Settings, event: str) -> list[dict[str, Any]]:
 
 
 def live(settings: Settings) -> dict[str, Any] | None:
-    found = tally_json(settings, "sources", "--json")
+    found = standings(settings)
     return found[0]["live"] if found else None
 
 

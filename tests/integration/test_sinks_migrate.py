@@ -9,6 +9,7 @@ from alembic import command
 from sinks import letters as stored
 from sinks import migrate
 from sinks.letters import Choice, Standing
+from sinks.migrations import steps
 from sinks.projection import bind_to_log, projection_id
 from sinks.schema import metadata
 from tallystick.contracts.dead_letters import payload_digest
@@ -22,13 +23,17 @@ def test_an_empty_database_comes_to_head_and_is_then_as_the_code_says(place: Set
     engine = make_engine(place)
     assert migrate.current(engine) is None
     assert migrate.check(engine) == ["the database holds no tables of Tallystick: run `tally db upgrade`"]
-    assert migrate.upgrade(engine, place) == migrate.head() == migrate.current(engine)
+    assert migrate.upgrade(engine, place) == migrate.HEAD == migrate.current(engine)
     assert migrate.check(engine) == []
     name = projection_id(engine)
-    assert migrate.upgrade(engine, place) == migrate.head()
+    assert migrate.upgrade(engine, place) == migrate.HEAD
     assert projection_id(engine) == name
     assert len(name) == 12
     engine.dispose()
+
+
+def test_the_head_is_the_last_step() -> None:
+    assert steps.revisions()[0] == migrate.HEAD
 
 
 def test_many_at_once_upgrade_once(place: Settings) -> None:
@@ -76,7 +81,7 @@ def test_a_database_of_a_newer_version_is_refused(place: Settings, engine: sa.En
 
 def test_the_way_back_leaves_nothing(place: Settings, engine: sa.Engine) -> None:
     with engine.begin() as connection:
-        command.downgrade(migrate.alembic_config(connection), "base")
+        command.downgrade(steps.config(connection), "base")
         assert not set(sa.inspect(connection).get_table_names()) & set(metadata.tables)
 
 
@@ -108,7 +113,7 @@ def test_letters_of_an_older_version_are_told_apart_and_stay_what_they_were(plac
     migrate.upgrade(engine, place)
     payloads = {"first": b"a\x00\xff", "second": b"", "third": b"{}"}
     with engine.begin() as connection:
-        command.downgrade(migrate.alembic_config(connection), "0005")
+        command.downgrade(steps.config(connection), "0005")
         connection.execute(sa.text(OLD_LETTERS), {**payloads, "at": "2026-11-23T03:00:00.000000Z"})
         for number in range(60):  # more than one page of them
             connection.execute(

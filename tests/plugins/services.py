@@ -21,6 +21,7 @@ from tallystick.database.engine import make_engine
 from tallystick.kafka import topics
 from tallystick.local import stack
 from tallystick.settings import DatabaseSettings, KafkaSettings, Settings, load_settings
+from tests.engines import close_engines
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         home = configured.model_copy(update={"home": tmp_path_factory.mktemp("home")})
         try:
             yield stack.resolve(home)
+            close_engines()
         finally:
             stack.down(home)
 
@@ -76,7 +78,12 @@ def kafka_settings(settings: Settings) -> Settings:
 @pytest.fixture
 def sqlite_settings(settings: Settings, tmp_path: Path) -> Settings:
     """The same with an SQLite file as the database."""
-    database = DatabaseSettings(url=SecretStr(f"sqlite:///{tmp_path / 'tally.db'}"))
+    return on_sqlite(settings, tmp_path)
+
+
+def on_sqlite(settings: Settings, folder: Path) -> Settings:
+    """Return `settings` with a file in `folder` as the database."""
+    database = DatabaseSettings(url=SecretStr(f"sqlite:///{folder / 'tally.db'}"))
     return settings.model_copy(update={"database": database})
 
 

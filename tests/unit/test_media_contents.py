@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from producers.media.contents import ChangedError, ImageContents, TreeContents, Work, contents_of
+from producers.media.contents import ChangedError, ImageContents, TreeContents, Work
 from producers.media.images import Image
+from producers.media.opening import open_contents
 from tallystick.contracts.media import Form
 from tests import media_fixtures
 
@@ -191,10 +192,8 @@ def test_no_file_stays_open(tree: Path) -> None:
 
 def test_a_file_of_an_image_is_read_whole_and_by_its_inode(tmp_path: Path) -> None:
     path = media_fixtures.unpack("ext2_plain.img", tmp_path)
-    medium = media_fixtures.medium(Form.IMAGE, path, image=bytes(path))
     with Image(bytes(path)) as image:
-        contents = contents_of(medium, image.content)
-        assert isinstance(contents, ImageContents)
+        contents = ImageContents(image.content)
         root = image.content(0, 12)
         with pytest.raises(ChangedError, match=f"it has {root.size} bytes on the image, not 77"):
             list(contents.blocks(Work(0, 12, (b"any",), 77, 0), b"any"))
@@ -232,5 +231,5 @@ def test_what_an_image_does_not_give_is_an_io_error(content: Broken, told: str) 
 
 
 def test_a_folder_is_read_where_it_lies(tree: Path) -> None:
-    contents = contents_of(media_fixtures.medium(Form.TREE, tree), lambda *_: pytest.fail("it has no image"))
-    assert b"".join(contents.blocks(work_of(tree, b"a/b/file"), b"a/b/file")) == CONTENT
+    with open_contents(media_fixtures.medium(Form.TREE, tree)) as contents:
+        assert b"".join(contents.blocks(work_of(tree, b"a/b/file"), b"a/b/file")) == CONTENT

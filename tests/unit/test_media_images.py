@@ -187,3 +187,15 @@ def test_a_device_is_enumerated_from_its_image(tmp_path: Path) -> None:
     path = unpack("ext2_plain.img", tmp_path)
     device = medium(Form.DEVICE, b"/dev/nothing", image=bytes(path))
     assert run(device)[0].counts["files"] == 15
+
+
+def test_a_superblock_that_claims_billions_of_inodes_is_not_believed(tmp_path: Path) -> None:
+    path = unpack("ext2_plain.img", tmp_path)
+    with path.open("r+b") as file:
+        for at in (1024, 1024 + 40):
+            file.seek(at)
+            file.write((2**32 - 16).to_bytes(4, "little"))
+    beats: list[int] = []
+    with enumerate_medium(medium(Form.IMAGE, path), Rules(), beat=lambda: beats.append(1)) as enumeration:
+        list(enumeration)
+    assert len(beats) < 100

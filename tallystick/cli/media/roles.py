@@ -1,10 +1,11 @@
 """The roles of the media archive under `tally run`: each imports what it needs within its function."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from tallystick.cli.role_words import tell, tell_progress
+from tallystick.cli.role_words import teller
 from tallystick.local import stack
 from tallystick.settings import load_settings
 from tallystick.supervision.child import StopFlag
@@ -32,7 +33,9 @@ def media_identifier(
     wish = Wish(tuple(targets), message=message, until=until, acknowledged=acknowledge, grows=grow)
 
     def work(stop: StopFlag) -> int | None:
-        outcomes = identify(stack.resolve(load_settings()), wish, stop=stop, on_progress=tell_progress)
+        tell = teller(stop)
+        progress = partial(tell, "progress")
+        outcomes = identify(stack.resolve(load_settings()), wish, stop=stop, on_progress=progress)
         for outcome in outcomes:
             tell("outcome", outcome)
         return PARTIAL_CODE if not stop() and any(outcome.state == "failed" for outcome in outcomes) else None

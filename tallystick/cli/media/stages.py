@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,14 +13,14 @@ import sqlalchemy as sa
 
 from producers.media.archiving import archive_counts, archive_medium
 from producers.media.claiming import Outflow, StageClaim, Told, encode_told
-from producers.media.contents import Contents, TreeContents, Work, contents_of
+from producers.media.contents import Work
 from producers.media.copier import emit_copies
 from producers.media.copying import WrongRootError, copy_all
 from producers.media.enumerating import emit_enumeration
 from producers.media.enumeration import enumerate_medium
 from producers.media.errors import MediaError, PreconditionError
-from producers.media.images import Image
 from producers.media.imaging import image_device
+from producers.media.opening import open_contents
 from producers.media.rules import Rules, load_rules
 from sinks.media import leases
 from sinks.media.reading import (
@@ -35,12 +34,12 @@ from sinks.media.reading import (
 from sinks.standing import read_standings
 from tallystick.cli.media.stage_process import LEASE
 from tallystick.contracts import media as contract
-from tallystick.contracts.media import ExitCode, Form, Medium
+from tallystick.contracts.media import ExitCode, Medium
 from tallystick.contracts.stages import Verdict
 from tallystick.contracts.topics import Topic
 from tallystick.database.engine import make_engine, snapshot
 from tallystick.database.errors import is_transient
-from tallystick.errors import ContractError, FencedError, NoSpaceError, TallyError, UsageError
+from tallystick.errors import ContractError, DamagedArchiveError, FencedError, NoSpaceError, TallyError, UsageError
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -122,7 +121,7 @@ def run_stage(
             claim = _WORK[stage](work)
     except _Stopped:
         return None
-    except (MediaError, ContractError, FencedError, NoSpaceError, WrongRootError) as error:
+    except (MediaError, ContractError, FencedError, NoSpaceError, DamagedArchiveError, WrongRootError) as error:
         log.exception("the stage has failed", stage=stage, medium=medium, error=str(error))
         return _code(error)
     finally:
@@ -139,6 +138,8 @@ def _code(error: TallyError) -> int:
         return ExitCode.MALFORMED
     if isinstance(error, FencedError):
         return ExitCode.LOCKED
+    if isinstance(error, DamagedArchiveError):
+        return ExitCode.UNVERIFIED
     return ExitCode.PRECONDITION if isinstance(error, WrongRootError) else ExitCode.OTHER
 
 
@@ -194,7 +195,7 @@ def _copy(work: StageWork) -> StageClaim:
         before = copy_counts(connection, medium.medium, medium.attempt)
     store = Store(settings.media_store)
     store.sweep()
-    with _contents(medium) as contents, snapshot(work.engine) as connection:
+    with open_contents(medium) as contents, snapshot(work.engine) as connection:
         copies = copy_all(
             _pending(connection, medium, work.run),
             contents,
@@ -241,18 +242,6 @@ def _pending(connection: sa.Connection, medium: Medium, run: int) -> Iterator[Wo
             mtime_ns=found.mtime_ns,
             dev=found.dev,
         )
-
-
-@contextmanager
-def _contents(medium: Medium) -> Iterator[Contents]:
-    """Give the contents of a medium; paths of a listing are absolute."""
-    if medium.form is Form.TREE:
-        yield TreeContents(medium.root)
-    elif medium.form is Form.LISTING and not medium.image:
-        yield TreeContents(b"/")
-    else:
-        with Image(medium.image) as image:
-            yield contents_of(medium, image.file_system)
 
 
 def _archive(work: StageWork) -> StageClaim:
