@@ -1,7 +1,7 @@
 """What a medium came to, as data that two runs of it must share, whatever happened on the way."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -23,7 +23,7 @@ WHERE p.medium = :medium AND p.revision = (SELECT revision FROM media WHERE medi
 """
 
 
-def dump(settings: Settings, engine: sa.Engine, medium: str, root: Path) -> dict[str, list[object]]:
+def dump(settings: Settings, engine: sa.Engine, medium: str, root: Path) -> dict[str, Sequence[object]]:
     """Return rows, contents of the store, listing and members of the archive of a folder that was ingested.
 
     Fails where a content, the listing or the archive isn't what the rows say. Inodes and devices are left out, and

@@ -18,6 +18,7 @@ from tests.media_pipeline import Pipeline, pipeline
 from tests.support import eventually
 
 Argv = tuple[str, ...]
+Act = Callable[[Argv], object]
 HOSTILE = (b"new\nline", b"\x1c", rb"back\slash", b"\xff\xfe", b"-rf", b"#")
 RULES = "#: caches\n(^|/)cache/\n"
 SECONDS = 300.0
@@ -28,22 +29,23 @@ class World:
 
     def __init__(self) -> None:
         self.line: Pipeline
-        self._acts: dict[tuple[str, str], list[Callable[[Argv], Argv]]] = {}
+        self._acts: dict[tuple[str, str], list[Act]] = {}
 
     @property
     def settings(self) -> Settings:
         """Those of the pipeline."""
         return self.line.settings
 
-    def before(self, target: Path, stage: str, *acts: Callable[[Argv], Argv | None]) -> None:
+    def before(self, target: Path, stage: str, *acts: Act) -> None:
         """Call each of `acts` before one try at a stage; where it returns a command line, that is run instead."""
-        self._acts[look_at(str(target)).medium, stage] = [lambda argv, act=act: act(argv) or argv for act in acts]
+        self._acts[look_at(str(target)).medium, stage] = list(acts)
 
     def argv(self, command: Command, run: int) -> Argv:
         """Return the command line of a stage's process."""
         acts = self._acts.get((command.source, command.stage))
         argv = stage_argv(command, run)
-        return acts.pop(0)(argv) if acts else argv
+        instead = acts.pop(0)(argv) if acts else None
+        return instead if isinstance(instead, tuple) else argv
 
     def ingest(self, target: Path, **more: object) -> SourceStanding:
         """Take a target through its stages."""
@@ -109,8 +111,8 @@ def plant_wild(folder: Path, word: str) -> Path:
     plant(folder, word, files=1)
     for number, name in enumerate(HOSTILE):
         _write(Path(os.fsdecode(bytes(folder) + b"/" + name)), f"{word} hostile {number}".encode())
-    for name in ("cache", "kept"):
-        (folder / name).mkdir()
+    for below in ("cache", "kept"):
+        (folder / below).mkdir()
     _write(folder / "cache" / "only", f"{word} left out".encode())
     _write(folder / "cache" / "both", f"{word} by one of two".encode())
     os.link(folder / "cache" / "both", folder / "kept" / "both")

@@ -4,7 +4,7 @@ The numbers are those of the faults in docs/reference/media-faults.md. All tests
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -291,7 +291,7 @@ def test_41_56_a_file_that_changed_is_tried_so_often_and_no_more_and_the_rest_is
     world: World, tmp_path: Path
 ) -> None:
     root = plant(tmp_path / "tree", "one changes")
-    world.before(root, COPIED, lambda _argv: (root / "file0").write_bytes(b"longer than it was before") and None)
+    world.before(root, COPIED, lambda _argv: (root / "file0").write_bytes(b"longer than it was before"))
     found = world.ingest(root, until=COPIED)
     assert verdicts(found)[COPIED] is Verdict.SUCCEEDED
     assert "1 failed" in reason(found, COPIED)
@@ -304,7 +304,7 @@ def test_41_56_a_file_that_changed_is_tried_so_often_and_no_more_and_the_rest_is
 
 def test_42_a_folder_that_went_away_is_not_a_list_of_lost_files(world: World, tmp_path: Path) -> None:
     root = plant(tmp_path / "tree", "moved")
-    world.before(root, COPIED, lambda _argv: root.rename(tmp_path / "elsewhere") and None)
+    world.before(root, COPIED, lambda _argv: root.rename(tmp_path / "elsewhere"))
     found = world.ingest(root)
     assert verdicts(found)[COPIED] is Verdict.FAILED
     assert world.runs(found.source, COPIED)[0][0] == ExitCode.PRECONDITION
@@ -332,15 +332,19 @@ def test_30_an_archive_that_is_there_and_is_another_is_never_overwritten(world: 
     [
         pytest.param(lambda good: good[:-5], "NUL", id="14 is cut off"),
         pytest.param(lambda good: good + b"f\x1c1\x1c2\0", "at byte", id="15 has a short record"),
-        pytest.param(lambda good: good + b"f\x1c9\x1c9\x1c1\x1c1\x1c1\x1c" + good.split(b"\x1c")[-1], "", id="16"),
+        pytest.param(
+            lambda good: good + b"f\x1c9\x1c9\x1c1\x1c1\x1c1\x1c" + good.split(b"\x1c")[-1],
+            "at byte",
+            id="16 has a path twice, with two inodes",
+        ),
     ],
 )
 def test_a_listing_that_is_malformed_loads_nothing(
-    world: World, tmp_path: Path, spoil: object, word: str, request: pytest.FixtureRequest
+    world: World, tmp_path: Path, spoil: Callable[[bytes], bytes], word: str
 ) -> None:
     good = _record(plant(tmp_path / "tree", "listed", files=1) / "file0")
     listing = tmp_path / "bad.raw"
-    listing.write_bytes(spoil(good))  # type: ignore[operator]
+    listing.write_bytes(spoil(good))
     found = world.ingest(listing)
     assert verdicts(found)[ENUMERATED] is Verdict.FAILED
     assert world.runs(found.source, ENUMERATED)[0][0] == ExitCode.MALFORMED

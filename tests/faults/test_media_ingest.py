@@ -6,10 +6,12 @@ The numbers are those of the faults in docs/reference/media-faults.md.
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 
 from producers.media.identifying import look_at
@@ -28,10 +30,18 @@ from tests.support import TALLY, environment, eventually, tally
 SECONDS = 300.0
 
 
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[sa.Engine]:
+    """An engine for the settings' database, migrated."""
+    made = ready(settings)
+    yield made
+    made.dispose()
+
+
 def ingest(settings: Settings, *targets: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*TALLY, "media", "ingest", "--workers=1", "--json", *map(str, targets)],
-        env=environment(settings),
+        env={**environment(settings), "TALLY_MEDIA__LEASE_SECONDS": "6"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -62,9 +72,8 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 
 def test_20_21_of_two_at_one_medium_one_works_and_another_medium_of_the_same_contents_is_no_hindrance(
-    settings: Settings, tmp_path: Path
+    settings: Settings, engine: sa.Engine, tmp_path: Path
 ) -> None:
-    engine = ready(settings)
     one, other = (plant(tmp_path / name, "at once", files=3) for name in ("one", "other"))
     first, second, third = ingest(settings, one), ingest(settings, one), ingest(settings, other)
     codes = [ended(process) for process in (first, second, third)]
@@ -79,21 +88,21 @@ def test_20_21_of_two_at_one_medium_one_works_and_another_medium_of_the_same_con
     ]
 
 
-def test_20_a_medium_that_another_run_holds_is_left_to_it(settings: Settings, tmp_path: Path) -> None:
-    engine = ready(settings)
+def test_20_a_medium_that_another_run_holds_is_left_to_it(
+    settings: Settings, engine: sa.Engine, tmp_path: Path
+) -> None:
     root = plant(tmp_path / "tree", "held", files=1)
     with MediumLocks(engine, settings.home / "locks") as locks:
         assert locks.take(look_at(str(root)).medium)
         done = tally(settings, "media", "ingest", "--json", str(root))
     assert done.returncode == ExitCode.LOCKED
     assert json.loads(done.stdout)["locked"] == [str(root)]
-    assert read_whole(settings, settings.kafka.topic(MEDIA), client_id="test") == []
+    assert list(read_whole(settings, settings.kafka.topic(MEDIA), client_id="test")) == []
 
 
 def test_8_55_what_was_stopped_and_killed_again_and_again_ends_as_if_nothing_had_been(
-    settings: Settings, tmp_path: Path
+    settings: Settings, engine: sa.Engine, tmp_path: Path
 ) -> None:
-    engine = ready(settings)
     root, calm = (plant_wild(tmp_path / name, "stopped").resolve() for name in ("tree", "calm"))
     medium = look_at(str(root)).medium
 
@@ -112,7 +121,7 @@ def test_8_55_what_was_stopped_and_killed_again_and_again_ends_as_if_nothing_had
     run = begun(settings, medium, COPIED, after=run)
     below = children(process)
     process.kill()
-    process.wait()
+    assert ended(process)[0] == -signal.SIGKILL
     eventually(lambda: gone(below), seconds=60)
 
     process = ingest(settings, root, calm)
@@ -129,7 +138,7 @@ def test_45_a_database_that_is_away_is_no_success_and_nothing_begins(settings: S
     done = tally(settings.model_copy(update={"database": away}), "media", "ingest", str(plant(tmp_path / "tree", "x")))
     assert done.returncode == ExitCode.OTHER
     assert "succeeded" not in done.stdout
-    assert read_whole(settings, settings.kafka.topic(MEDIA), client_id="test") == []
+    assert list(read_whole(settings, settings.kafka.topic(MEDIA), client_id="test")) == []
 
 
 def test_46_a_database_of_another_version_ends_the_worker_at_once(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from tallystick.contracts.media import ENUMERATED
 from tallystick.contracts.stages import Command, Verdict
 from tallystick.settings import Settings
 from tests.media_pipeline import Pipeline, pipeline
+from tests.support import eventually
 
 
 @pytest.fixture
@@ -42,8 +43,10 @@ def instead_of(stage: str, code: str) -> Argv:
     return argv
 
 
-def runs(world: Pipeline) -> list[tuple[object, ...]]:
-    return world.query("SELECT stage, exit_code, detail FROM media_runs ORDER BY run")
+def runs(world: Pipeline, *, count: int) -> list[tuple[object, ...]]:
+    """Return the runs that have ended, once the database knows of so many."""
+    text = "SELECT stage, exit_code, detail FROM media_runs WHERE revision = 1 ORDER BY run"
+    return eventually(lambda: world.query(text), until=lambda rows: len(rows) >= count)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_a_stage_that_did_not_do_its_work_has_failed_and_nothing_follows(
         assert verdict is Verdict.FAILED
         assert why.startswith(reason)
         assert [stage.stage for stage in found.stages if stage.verdict] == ["identified", ENUMERATED]
-        assert {stage for stage, *_ in runs(world)} == {ENUMERATED}
+        assert {stage for stage, *_ in runs(world, count=1)} == {ENUMERATED}
         assert world.query("SELECT count(*) FROM media_paths") == [(0,)]
 
 
@@ -103,4 +106,4 @@ def test_6_a_stage_that_hangs_is_killed_tried_again_and_then_has_failed(settings
         assert verdict is Verdict.FAILED
         assert why.startswith("timeout: ")
         assert why.endswith("(2 tries)")
-        assert len(runs(world)) == 2
+        assert len(runs(world, count=2)) == 2

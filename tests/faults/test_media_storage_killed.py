@@ -91,7 +91,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int
     "point",
     ["created", "half-written", "written", "synced", "linked", "unlinked"],
 )
-def test_a_store_is_the_same_after_a_death_and_another_run(
+def test_8_9_a_store_is_the_same_after_a_death_and_another_run(
     point: str, time: int, tmp_path: Path, undisturbed: dict[str, tuple[int, str]]
 ) -> None:
     run_killed(PUBLISH, tmp_path, f"store.{point}:{time}")
@@ -103,7 +103,7 @@ def test_a_store_is_the_same_after_a_death_and_another_run(
 
 
 @pytest.mark.parametrize("point", ["half-written", "written", "synced", "decoded", "named"])
-def test_an_archive_is_there_whole_or_not_at_all(point: str, tmp_path: Path) -> None:
+def test_29_an_archive_is_there_whole_or_not_at_all(point: str, tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(os.urandom(3_000_000))
     (tmp_path / "map").write_bytes(b"# a map")
     sources = {name: digest for name, digest in held(tmp_path).items() if name in ("image", "map")}
@@ -152,7 +152,7 @@ for number in range(40):
 """
 
 
-def test_of_two_processes_that_publish_the_same_at_once_one_has_created_it(tmp_path: Path) -> None:
+def test_22_of_two_processes_that_publish_the_same_at_once_one_has_created_it(tmp_path: Path) -> None:
     racers = [
         subprocess.Popen(
             [sys.executable, "-c", RACE, str(tmp_path)],
@@ -194,7 +194,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_store_says_so_keeps_what_it_has_and_goes_on_once_there_is_room(small_disk: Path) -> None:
+def test_33_a_full_store_says_so_keeps_what_it_has_and_goes_on_once_there_is_room(small_disk: Path) -> None:
     store = Store(small_disk / "by-hash")
     kept = store.publish([b"kept"], size=4)
     filler = small_disk / "filler"
@@ -210,7 +210,7 @@ def test_a_full_store_says_so_keeps_what_it_has_and_goes_on_once_there_is_room(s
 
 
 @pytest.mark.parametrize("size", [3 * 1024 * 1024, 5_000_000], ids=["by a little", "by much"])
-def test_an_archive_that_finds_no_room_leaves_nothing(size: int, small_disk: Path, tmp_path: Path) -> None:
+def test_33_an_archive_that_finds_no_room_leaves_nothing(size: int, small_disk: Path, tmp_path: Path) -> None:
     source = tmp_path / "image"
     source.write_bytes(os.urandom(size))
     final = small_disk / "x.tar.zst"

@@ -92,20 +92,20 @@ def test_a_violation_is_a_row_and_exit_code_6_and_its_name_can_do_no_harm(
     assert (found["media_checked"], found["classes"]["COMPLETE"]) == (1, 1)
 
 
-def test_a_verdict_that_was_set_by_hand_is_named(archive: Archive, settings: Settings) -> None:
+def test_4_a_verdict_that_was_set_by_hand_is_named(archive: Archive, settings: Settings) -> None:
     """Fault 4: the database says so, the log does not."""
     archive.add_medium()
     found = tally_json(settings, "media", "audit", "--json")
     assert [violation["code"] for violation in found["violations"]] == ["I12"]
 
 
-def test_an_audit_that_has_nothing_to_look_at_does_not_end_well(archive: Archive, settings: Settings) -> None:
+def test_58_an_audit_that_has_nothing_to_look_at_does_not_end_well(archive: Archive, settings: Settings) -> None:
     """Fault 58."""
     done = tally(settings, "media", "audit")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (4, "0 media checked")
 
 
-def test_an_audit_that_can_not_look_says_so(archive: Archive, settings: Settings) -> None:
+def test_58_an_audit_that_can_not_look_says_so(archive: Archive, settings: Settings) -> None:
     """Fault 58."""
     archive.add_medium()
     down = settings.database.model_copy(update={"schema_name": "nobody_has_this_schema"})
@@ -117,7 +117,7 @@ def test_an_audit_that_can_not_look_says_so(archive: Archive, settings: Settings
     assert (done.returncode, "0 media checked" in done.stderr, "mount it" in done.stderr) == (1, True, True)
 
 
-def test_a_corrupt_blob_names_every_path_and_medium_and_is_healed_from_any_of_them(
+def test_44_a_corrupt_blob_names_every_path_and_medium_and_is_healed_from_any_of_them(
     archive: Archive, settings: Settings, log: Publisher, tmp_path: Path
 ) -> None:
     """Fault 44."""

@@ -42,7 +42,7 @@ def test_a_lease_is_free_once_it_was_released_or_has_expired(engine: sa.Engine) 
         take(engine, "d")
 
 
-def test_who_was_taken_over_learns_it_and_can_neither_renew_nor_release(engine: sa.Engine) -> None:
+def test_49_who_was_taken_over_learns_it_and_can_neither_renew_nor_release(engine: sa.Engine) -> None:
     old = take(engine, "a", seconds=0)
     leases.renew(engine, MEDIUM, "copied", run=old, seconds=0)
     new = take(engine, "b")
@@ -70,7 +70,7 @@ def test_a_lease_of_a_database_that_was_lost_is_lost(engine: sa.Engine) -> None:
     assert take(engine, "b") > run
 
 
-def test_tokens_grow_beyond_runs_that_are_known_whatever_the_clock_says(engine: sa.Engine) -> None:
+def test_51_tokens_grow_beyond_runs_that_are_known_whatever_the_clock_says(engine: sa.Engine) -> None:
     ahead = 1 << 60
     with engine.begin() as connection:
         connection.execute(

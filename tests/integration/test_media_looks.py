@@ -119,7 +119,7 @@ def test_rows_are_recounted_and_their_digest_is_that_of_what_was_found(engine: s
         pytest.param(execute("ALTER TABLE media_inodes RENAME TO away"), id="the table of inodes is gone"),
     ],
 )
-def test_rows_that_are_not_what_was_found_do_not_look_so(engine: sa.Engine, place: Settings, spoil: Spoil) -> None:
+def test_2_rows_that_are_not_what_was_found_do_not_look_so(engine: sa.Engine, place: Settings, spoil: Spoil) -> None:
     store_entries(engine, *FOUND, *PROBLEMS)
     assert ask(engine, place, LOADED) == Look(COUNTS, set_digest(FOUND))
     spoil(engine, place)
@@ -278,7 +278,7 @@ def test_what_is_not_there_does_not_count_as_copied(
         pytest.param(execute("ALTER TABLE media_inodes RENAME TO away"), id="no table of inodes"),
     ],
 )
-def test_copies_that_could_not_be_looked_at_have_no_counts(engine: sa.Engine, place: Settings, spoil: Spoil) -> None:
+def test_19_copies_that_could_not_be_looked_at_have_no_counts(engine: sa.Engine, place: Settings, spoil: Spoil) -> None:
     spoil(engine, place)
     seen = ask(engine, place, COPIED)
     assert seen.found == {}

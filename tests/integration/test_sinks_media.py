@@ -100,7 +100,7 @@ def test_a_medium_moves_forward_by_attempt_and_of_one_attempt_the_last_word_coun
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_any_order_and_any_repeats_end_in_the_same_rows(engine: sa.Engine, seed: int) -> None:
+def test_48_any_order_and_any_repeats_end_in_the_same_rows(engine: sa.Engine, seed: int) -> None:
     random = Random(seed)
     sink = Inodes(make_writer(engine))
     first, second = random_entries(random, 40), random_entries(random, 30)
@@ -183,7 +183,7 @@ def test_a_run_is_stored_when_it_begins_and_again_when_it_ends(engine: sa.Engine
     assert tuple(row) == ({"files": 3}, {"tool\\u0000": "x\\u0000\ud7ff"})
 
 
-def test_from_kafka_and_from_its_beginning_again(place: Settings, engine: sa.Engine, publisher: Publisher) -> None:
+def test_48_from_kafka_and_from_its_beginning_again(place: Settings, engine: sa.Engine, publisher: Publisher) -> None:
     found = random_entries(Random(1), 120)
     number = sum(isinstance(entry, Found) for entry in found)
     passed = {Inodes.name: 3, Media.name: 1, Copies.name: 1, Runs.name: 1}
@@ -205,7 +205,7 @@ def test_from_kafka_and_from_its_beginning_again(place: Settings, engine: sa.Eng
         eventually(lambda: dump(engine), until=lambda seen: seen == before)
 
 
-def test_a_line_that_keeps_no_contract_is_a_dead_letter_alone_with_its_position(
+def test_50_a_line_that_keeps_no_contract_is_a_dead_letter_alone_with_its_position(
     place: Settings, engine: sa.Engine, publisher: Publisher
 ) -> None:
     lines = [
@@ -249,7 +249,7 @@ def test_a_copy_that_contradicts_itself_is_refused(found: media.Copied) -> None:
     assert (len(decoded.entries), decoded.positions, decoded.passes) == (1, [40], (MEDIUM,))
 
 
-def test_a_record_that_tells_no_medium_or_no_attempt_is_no_record(
+def test_26_a_record_that_tells_no_medium_or_no_attempt_is_no_record(
     place: Settings, engine: sa.Engine, publisher: Publisher
 ) -> None:
     topic = place.kafka.topic(media.INODES)

@@ -132,7 +132,7 @@ def test_a_look_at_the_claim_of_an_earlier_run_decides_nothing() -> None:
     assert [command.run for command in commands if command.look] == [1, 2]
 
 
-def test_the_late_claim_of_a_run_that_was_fenced_off_is_not_heard() -> None:
+def test_6_49_the_late_claim_of_a_run_that_was_fenced_off_is_not_heard() -> None:
     state, _, _ = tell(*identified(), enumerated(run=2), enumerated(run=1, records=7), look("enumerated", run=2))
     assert verdict(state, "enumerated") is Verdict.SUCCEEDED
 
@@ -163,7 +163,7 @@ def test_a_new_attempt_commands_everything_again_and_hears_nothing_of_the_old_on
     ]
 
 
-def test_the_same_story_told_twice_ends_in_the_same_verdicts() -> None:
+def test_48_the_same_story_told_twice_ends_in_the_same_verdicts() -> None:
     story = [*identified(), enumerated(), look("enumerated"), loaded_up_to(9), look("loaded")]
     once, twice = tell(*story)[0], tell(*story, *story)[0]
     assert {n: s.verdict for n, s in once.projections[DATABASE].stages.items()} == {

@@ -75,7 +75,7 @@ def test_times_go_as_far_as_64_bits(number: int) -> None:
         pytest.param(record(b"m/f"), Fault.RELATIVE_PATH, id="a path without a slash"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(bad: bytes, fault: Fault) -> None:
+def test_15_what_is_wrong_is_named_with_its_place(bad: bytes, fault: Fault) -> None:
     with pytest.raises(ListingError) as raised:
         list(listings.parse([ROOT + record() + bad]))
     assert (raised.value.fault, raised.value.offset) == (fault, len(ROOT + record()))

@@ -36,7 +36,7 @@ def member(name: bytes, content: bytes) -> Member:
     return Member(name, len(content), blake3(content).hexdigest())
 
 
-def test_an_archive_holds_the_listed_files_sorted_and_nothing_that_lies_beside_them(
+def test_32_an_archive_holds_the_listed_files_sorted_and_nothing_that_lies_beside_them(
     tmp_path: Path, wanted: list[Wanted]
 ) -> None:
     (tmp_path / "b.img.bak").write_bytes(b"another's")
@@ -83,7 +83,7 @@ def test_a_frame_carries_a_checksum_and_a_window_that_any_decoder_takes(tmp_path
     zstd.decompress(final.read_bytes(), options={zstd.DecompressionParameter.window_log_max: 27})
 
 
-def test_an_archive_that_is_there_and_equal_is_left_as_it_is(tmp_path: Path, wanted: list[Wanted]) -> None:
+def test_30_an_archive_that_is_there_and_equal_is_left_as_it_is(tmp_path: Path, wanted: list[Wanted]) -> None:
     final = tmp_path / "x.tar.zst"
     archive = write_archive(final, wanted)
     before = final.stat()
@@ -131,7 +131,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_found_wherever_it_is_and_never_overwritten(
+def test_31_damage_is_found_wherever_it_is_and_never_overwritten(
     tmp_path: Path, wanted: list[Wanted], damage: Callable[[bytes], bytes]
 ) -> None:
     final = tmp_path / "x.tar.zst"
@@ -145,7 +145,7 @@ def test_damage_is_found_wherever_it_is_and_never_overwritten(
     assert final.read_bytes() == damaged
 
 
-def test_what_is_written_is_compared_with_what_was_read(
+def test_31_what_is_written_is_compared_with_what_was_read(
     tmp_path: Path, wanted: list[Wanted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that has kept something else, sound in itself, when it says that all is durable."""

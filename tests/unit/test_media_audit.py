@@ -160,7 +160,7 @@ def test_an_import_whose_claims_are_true_is_complete(archive: Archive) -> None:
     assert archive.standing(OLD) == "COMPLETE"
 
 
-def test_an_import_that_is_only_not_said_to_be_done_is_timestamps_only(archive: Archive) -> None:
+def test_3_an_import_that_is_only_not_said_to_be_done_is_timestamps_only(archive: Archive) -> None:
     """Fault 3: exit 0, all rows there, timestamps missing."""
     imported(archive, enum_done="", copy_done="")
     archive.archive(OLD).unlink()
@@ -168,7 +168,7 @@ def test_an_import_that_is_only_not_said_to_be_done_is_timestamps_only(archive: 
     assert archive.standing(OLD) == "TIMESTAMPS_ONLY"
 
 
-def test_a_timestamp_that_was_set_by_hand_is_named(archive: Archive) -> None:
+def test_4_a_timestamp_that_was_set_by_hand_is_named(archive: Archive) -> None:
     """Fault 4."""
     imported(archive, counts={})
     for table in (schema.media_copies, schema.media_paths, schema.media_inodes):
@@ -206,7 +206,7 @@ def test_only_the_media_that_were_asked_for_are_looked_at(archive: Archive) -> N
     assert (audit.looked.media, audit.looked.blobs, audit.looked.files) == (1, 2, 0)
 
 
-def test_media_are_told_apart_although_their_ids_begin_alike(archive: Archive) -> None:
+def test_23_media_are_told_apart_although_their_ids_begin_alike(archive: Archive) -> None:
     """Fault 23; and the mistake of the first diagnosis, which looked for tables by a pattern."""
     alike = MEDIUM[:8] + "f" * 24
     archive.add_medium(alike, files={b"x": b"other"})

@@ -136,7 +136,7 @@ def test_a_failure_that_passes_is_a_success_with_its_tries(store: Store) -> None
     assert (copied.status, copied.tries) == (CopyStatus.SUCCESS, 3)
 
 
-def test_no_file_is_tried_more_often_than_asked(store: Store) -> None:
+def test_56_no_file_is_tried_more_often_than_asked(store: Store) -> None:
     contents = Memory({b"%d" % number: gone() for number in range(9)})
     copied = copy(contents, store, work(1, *(b"%d" % number for number in range(9))), tries=3)
     assert (copied.tries, contents.asked) == (3, [b"0", b"1", b"2"])
@@ -191,7 +191,7 @@ def test_no_more_is_under_way_than_a_bounded_number(store: Store) -> None:
 
 
 @pytest.mark.parametrize("number", [1, PROBED - 1, PROBED, 1161])
-def test_where_none_of_the_first_files_is_there_the_root_is_wrong(number: int, store: Store) -> None:
+def test_42_where_none_of_the_first_files_is_there_the_root_is_wrong(number: int, store: Store) -> None:
     items = [work(ino, b"a") for ino in range(number)]
     copies = everything(Memory({b"a": gone()}), store, items)
     with pytest.raises(WrongRootError, match=f"none of the first {min(number, PROBED)} files") as caught:
@@ -215,7 +215,7 @@ def test_too_many_failures_end_the_whole_and_those_before_are_told(store: Store)
     assert len(list(everything(contents, store, items, share=0.5))) == 100, "half may fail, and half have failed"
 
 
-def test_a_full_store_ends_the_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_33_a_full_store_ends_the_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that is full from the third file on (a real one: tests/faults/test_media_storage_killed.py)."""
     real, written = os.pwrite, 0
 

@@ -86,7 +86,7 @@ def test_contents_are_read_by_part_and_inode(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_holds_nothing_that_can_be_read_is_an_error_never_an_empty_medium(name: str, tmp_path: Path) -> None:
+def test_38_what_holds_nothing_that_can_be_read_is_an_error_never_an_empty_medium(name: str, tmp_path: Path) -> None:
     with pytest.raises(MediaError) as raised:
         run(image(name, tmp_path))
     kinds = {"unsupported_fs": UnsupportedError, "no_filesystem": NoFileSystemError}
@@ -109,12 +109,12 @@ def test_the_error_says_what_the_image_holds(name: str, word: str, tmp_path: Pat
         run(image(name, tmp_path))
 
 
-def test_an_empty_file_system_has_its_root_and_no_file(tmp_path: Path) -> None:
+def test_39_an_empty_file_system_has_its_root_and_no_file(tmp_path: Path) -> None:
     enumeration, _ = run(image("ext4_empty.img", tmp_path))
     assert (enumeration.counts["files"], enumeration.counts["folders"]) == (0, 2)
 
 
-def test_partitions_with_the_same_inodes_keep_all_their_files(tmp_path: Path) -> None:
+def test_18_partitions_with_the_same_inodes_keep_all_their_files(tmp_path: Path) -> None:
     _, found = run(image("disk_mbr.img", tmp_path))
     first, fifth = ({record.ino for record in found if record.part == part} for part in (1, 5))
     assert first == fifth

@@ -62,7 +62,7 @@ def test_devices_are_parts_in_the_order_of_their_appearance(tmp_path: Path) -> N
     assert [(each.part, each.dev, each.ino) for each in found][-2:] == [(0, 2049, 18), (1, 2050, 11)]
 
 
-def test_a_path_that_stands_twice_with_the_same_inode_counts_once(tmp_path: Path) -> None:
+def test_16_a_path_that_stands_twice_with_the_same_inode_counts_once(tmp_path: Path) -> None:
     enumeration, found = read(GOOD + record(b"/m/f3", 13), tmp_path)
     assert enumeration.counts["records"] == len({each.path for each in found}) == 10
 
@@ -74,7 +74,7 @@ def test_a_path_that_stands_twice_with_the_same_inode_counts_once(tmp_path: Path
         pytest.param(record(b"/m/f1", 11, dev=3), id="another device"),
     ],
 )
-def test_a_path_that_stands_twice_with_two_inodes_is_a_conflict(other: bytes, tmp_path: Path) -> None:
+def test_16_a_path_that_stands_twice_with_two_inodes_is_a_conflict(other: bytes, tmp_path: Path) -> None:
     with pytest.raises(MalformedError, match=f"byte {len(GOOD)}") as raised:
         read(GOOD + other + record(b"/m/last", 99), tmp_path)
     assert (raised.value.reason, raised.value.exit_code) == ("path_conflict", ExitCode.MALFORMED)
@@ -108,7 +108,7 @@ def sidecar(listing: bytes, folder: Path) -> None:
     (folder / "medium.raw.json").write_bytes(listings.encode_sidecar(beside))
 
 
-def test_a_listing_that_was_cut_between_records_is_known_by_its_sidecar(tmp_path: Path) -> None:
+def test_14_a_listing_that_was_cut_between_records_is_known_by_its_sidecar(tmp_path: Path) -> None:
     sidecar(GOOD, tmp_path)
     assert read(GOOD, tmp_path)[0].counts["records"] == 10
     with pytest.raises(MalformedError) as raised:

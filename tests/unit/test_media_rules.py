@@ -71,14 +71,14 @@ def test_rules_with_references_and_flags_are_not_confused_by_others(tmp_path: Pa
         pytest.param(b"#: a\nx\n#: a\ny\n", "same id", id="two rules with one id"),
     ],
 )
-def test_rules_that_can_not_be_meant_are_refused(text: bytes, word: str, tmp_path: Path) -> None:
+def test_53_rules_that_can_not_be_meant_are_refused(text: bytes, word: str, tmp_path: Path) -> None:
     with pytest.raises(MalformedError, match=word) as raised:
         load(text, tmp_path)
     assert "patterns.txt" in str(raised.value)
     assert (raised.value.reason, raised.value.exit_code) == ("bad_rules", ExitCode.MALFORMED)
 
 
-def test_a_file_that_is_missing_does_not_mean_no_rules(tmp_path: Path) -> None:
+def test_53_a_file_that_is_missing_does_not_mean_no_rules(tmp_path: Path) -> None:
     with pytest.raises(PreconditionError, match=r"media\.patterns") as raised:
         load_rules(tmp_path / "nothing")
     assert isinstance(raised.value, MediaError)

@@ -143,7 +143,7 @@ def test_progress_is_told_of_each_block_and_may_end_it(store: Store) -> None:
     assert temporaries(store) == []
 
 
-def test_everybody_may_read_whatever_the_umask(store: Store) -> None:
+def test_57_everybody_may_read_whatever_the_umask(store: Store) -> None:
     before = os.umask(0o077)
     try:
         store.publish([CONTENT], size=len(CONTENT))

@@ -166,7 +166,7 @@ def test_a_folder_that_was_moved_away_while_it_was_read_ends_the_enumeration(tmp
     assert (raised.value.reason, raised.value.exit_code) == ("changed_while_enumerated", ExitCode.PRECONDITION)
 
 
-def test_nothing_but_folders_is_opened(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_52_nothing_but_folders_is_opened(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opening, opened = os.open, []
 
     def note(path: object, flags: int, **more: object) -> int:
