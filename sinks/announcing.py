@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from sinks.sink import AnySink, Decoded, Record, Refusal
 from tallystick.contracts import dead_letters, stages
 from tallystick.contracts.dead_letters import DeadLetter
-from tallystick.contracts.stages import Observed, Reported
+from tallystick.contracts.stages import Observed, Reported, Started
 from tallystick.contracts.timestamps import now
 from tallystick.contracts.topics import DEAD_LETTERS, STAGES
 from tallystick.kafka.publisher import Publisher
@@ -20,8 +20,8 @@ class Announcer:
         self._stages = settings.kafka.topic(STAGES)
         self._dead_letters = settings.kafka.topic(DEAD_LETTERS)
 
-    def observe(self, observations: Iterable[Observed | Reported]) -> None:
-        """Queue observations, or a report."""
+    def observe(self, observations: Iterable[Observed | Reported | Started]) -> None:
+        """Queue observations, a report, or the word that somebody is at work on one."""
         for observation in observations:
             self._publisher.send(self._stages, key=observation.source.encode(), value=stages.encode(observation))
 

@@ -27,7 +27,7 @@ from sinks.media.reading import read_medium
 from sinks.recount import COUNTED, Events, Recount, Refused, Session, look_again, look_at_refused, recount
 from sinks.refills import read_refills
 from tallystick.contracts import stages
-from tallystick.contracts.stages import Command, Reported
+from tallystick.contracts.stages import Command, Reported, Started
 from tallystick.contracts.text import printable
 from tallystick.contracts.timestamps import now
 from tallystick.contracts.topics import STAGE_COMMANDS
@@ -99,18 +99,21 @@ class Verifier:
     def _answer_by_look(self, command: Command, stop: Callable[[], bool]) -> Reported:
         started = time.monotonic()
         with paused(self._consumer) as poll:
-            polled = started
+            polled = told = started
 
             def sleep(seconds: float) -> None:
                 self._waiting += poll(seconds)
 
             def progress() -> None:
-                nonlocal polled
+                nonlocal polled, told
                 if stop():
                     raise _Stopped
                 if time.monotonic() - polled > _LOOK_SECONDS:
                     self._waiting += poll(0)
                     polled = time.monotonic()
+                if time.monotonic() - told > self._settings.reader.heartbeat_seconds:
+                    self._announcer.observe([heartbeat(command)])
+                    told = time.monotonic()
 
             self._await_tables(command, stop, sleep)
             question = Question(
@@ -208,6 +211,19 @@ def report(command: Command, result: Recount) -> Reported:
         expected=result.expected,
         found=result.found,
         detail=result.detail,
+    )
+
+
+def heartbeat(command: Command) -> Started:
+    """Return the word that somebody is at work on `command`, which may take hours."""
+    return Started(
+        source=command.source,
+        kind=command.kind,
+        name=command.name,
+        stage=command.stage,
+        attempt=command.attempt,
+        at=now(),
+        projection=command.projection,
     )
 
 

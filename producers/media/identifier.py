@@ -64,13 +64,17 @@ def read_media(settings: Settings) -> dict[str, contract.Medium]:
     topic = settings.kafka.topic(contract.MEDIA)
     media: dict[str, contract.Medium] = {}
     for record in read_whole(settings, topic, client_id="media"):
+        key, value = (record.key() or b"").decode("utf-8", "replace"), record.value()
+        if value is None:
+            media.pop(key, None)
+            continue
         try:
-            medium = contract.decode_medium(record.value() or b"")
+            media[key] = contract.decode_medium(value)
         except msgspec.MsgspecError as error:
             raise ContractError(
-                f"{topic} partition {record.partition()} offset {record.offset()} is no medium: {error}"
+                f"{topic} partition {record.partition()} offset {record.offset()} is no medium: {error}; "
+                "send a record without a value under its key to forget it"
             ) from error
-        media[medium.medium] = medium
     return media
 
 
@@ -98,15 +102,39 @@ def _identify(
         return _refused(name, found, f"can't be read to its end: {error.strerror}")
     if before is not None and (conflict := _conflict(before, found, digest)):
         return _refused(name, found, conflict)
+    medium = _medium(settings, wish, found, digest=digest, before=before)
+    publisher.send(settings.kafka.topic(contract.MEDIA), key=medium.medium.encode(), value=contract.encode(medium))
+    claim = Attempt(
+        settings,
+        publisher,
+        source=medium.medium,
+        kind=medium.form.kind,
+        name=medium.name,
+        stage=contract.IDENTIFIED,
+        number=medium.attempt,
+        until=_until(medium.form, wish.until),
+    )
+    claim.start()
+    claim.claim(counts={"bytes": found.size}, ends={}, digest=digest)
+    publisher.flush()
+    known[medium.medium] = medium
+    tell(found.size)
+    return FileOutcome(name, medium.medium, attempt, "claimed", {"bytes": found.size}, claimed=True)
+
+
+def _medium(
+    settings: Settings, wish: Wish, found: Identity, *, digest: str, before: contract.Medium | None
+) -> contract.Medium:
+    """Return the medium of a new attempt; what is not said of it now stays as it was said `before`."""
     image, rescue_map = found.image, found.map
     if found.form is contract.Form.DEVICE:
         image = os.fsencode(image_path(found.medium, images=settings.media_images))
         rescue_map = os.fsencode(map_path(found.medium, images=settings.media_images))
-    medium = contract.Medium(
+    return contract.Medium(
         medium=found.medium,
         form=found.form,
-        attempt=attempt,
-        name=name,
+        attempt=before.attempt + 1 if before else 1,
+        name=printable(found.name),
         root=found.root,
         at=timestamps.now(),
         image=image,
@@ -119,23 +147,11 @@ def _identify(
         acknowledged=wish.acknowledged or (before.acknowledged if before else ""),
         grows=wish.grows,
     )
-    publisher.send(settings.kafka.topic(contract.MEDIA), key=medium.medium.encode(), value=contract.encode(medium))
-    claim = Attempt(
-        settings,
-        publisher,
-        source=medium.medium,
-        kind=medium.form.kind,
-        name=name,
-        stage=contract.IDENTIFIED,
-        number=attempt,
-        until=wish.until,
-    )
-    claim.start()
-    claim.claim(counts={"bytes": found.size}, ends={}, digest=digest)
-    publisher.flush()
-    known[medium.medium] = medium
-    tell(found.size)
-    return FileOutcome(name, medium.medium, attempt, "claimed", {"bytes": found.size}, claimed=True)
+
+
+def _until(form: contract.Form, wished: str) -> str:
+    """Return the last stage for a medium of this form: an image that is to be taken until `imaged` is there already."""
+    return contract.IDENTIFIED if wished == contract.IMAGED and form is not contract.Form.DEVICE else wished
 
 
 def _conflict(before: contract.Medium, found: Identity, digest: str) -> str:

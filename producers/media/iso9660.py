@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from producers.media.damage import Range
+from producers.media.types import LETTERS
 
 SECTOR: Final = 2048
 _FIRST_DESCRIPTOR: Final = 16
@@ -239,7 +240,7 @@ class _RockRidge:
         if self._attributes is None:
             return msgspec.structs.replace(plain, name=name, mtime=mtime)
         mode, nlink, uid, gid = self._attributes
-        letter = _LETTERS.get(stat.S_IFMT(mode), plain.type)
+        letter = LETTERS.get(stat.S_IFMT(mode), plain.type)
         target = self._target.text if letter == "l" else b""
         return msgspec.structs.replace(
             plain,
@@ -282,17 +283,6 @@ class _Target:
     def text(self) -> bytes:
         """The target."""
         return b"/".join(self._components) or (b"/" if self._components else b"")
-
-
-_LETTERS: Final = {
-    stat.S_IFREG: "f",
-    stat.S_IFDIR: "d",
-    stat.S_IFLNK: "l",
-    stat.S_IFIFO: "p",
-    stat.S_IFSOCK: "s",
-    stat.S_IFCHR: "c",
-    stat.S_IFBLK: "b",
-}
 
 
 def _cut(area: bytes) -> Iterator[tuple[bytes, bytes]]:

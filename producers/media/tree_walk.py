@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from producers.media.errors import PreconditionError
+from producers.media.types import LETTERS
 from tallystick.contracts.listings import FileSystem
 from tallystick.contracts.media import Entry, Found, Problem, ProblemKind
 from tallystick.contracts.text import printable
@@ -18,15 +19,6 @@ from tallystick.contracts.text import printable
 MAX_OPEN: Final = 100
 """So many folders on the way from the root are kept open; those above are opened again on the way back."""
 
-_TYPES: Final = {
-    stat.S_IFREG: "f",
-    stat.S_IFDIR: "d",
-    stat.S_IFLNK: "l",
-    stat.S_IFIFO: "p",
-    stat.S_IFSOCK: "s",
-    stat.S_IFCHR: "c",
-    stat.S_IFBLK: "b",
-}
 _FOLLOW: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FOLDER: Final = _FOLLOW | os.O_NOFOLLOW
 _BLOCK_BYTES: Final = 512
@@ -155,7 +147,7 @@ class TreeWalk:
 
     def _found(self, status: os.stat_result, path: bytes, target: bytes) -> Entry:
         part = self._parts.setdefault(status.st_dev, len(self._parts))
-        letter = _TYPES.get(stat.S_IFMT(status.st_mode))
+        letter = LETTERS.get(stat.S_IFMT(status.st_mode))
         if letter is None:
             return Problem(part, ProblemKind.ATTRIBUTES_UNREADABLE, f"its mode {status.st_mode:o} is unknown", path)
         if status.st_ino > _INT64_MAX:

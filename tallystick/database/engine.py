@@ -31,6 +31,20 @@ def make_engine(settings: Settings) -> sa.Engine:
     )
 
 
+def read_only_engine(url: sa.URL, *, pool_size: int) -> sa.Engine:
+    """Return an engine for a PostgreSQL of another program, which no session of it can change."""
+    asked = url.query.get("options", "")
+    options = (
+        f"{asked if isinstance(asked, str) else ' '.join(asked)} -c timezone=UTC -c default_transaction_read_only=on"
+    )
+    return sa.create_engine(
+        url.difference_update_query(["options"]),
+        pool_size=pool_size,
+        pool_pre_ping=True,
+        connect_args={"options": options.strip(), "connect_timeout": 10},
+    )
+
+
 def database_url(settings: Settings) -> sa.URL:
     """Return the configured URL with the driver that we use: psycopg 3, or Python's own SQLite."""
     if settings.database.url is None:

@@ -200,8 +200,9 @@ def test_the_command_imports_what_the_variables_of_ntt_name(
     codes = {(one["code"], one.get("medium")) for one in tally_json(settings, "media", "audit", "--json")["violations"]}
     assert codes == {("I1", UNSAID), ("I9", LOST), ("I4", DONE)}
     shown = tally_json(settings, "media", "show", DONE, "--json")
-    assert [(one["event"], one["stage"]) for one in shown["history"]][-1] == ("run ended", "imported")
-    assert "enum_done: 2025-10-01T10:00:00.000000Z" in shown["history"][-1]["detail"]
+    [run] = [one for one in shown["history"] if one["event"] == "run ended"]
+    assert (run["stage"], run["who"]) == ("imported", "tally media import-ntt")
+    assert "enum_done: 2025-10-01T10:00:00.000000Z" in run["detail"]
 
 
 def test_a_database_of_something_else_is_refused(archive: Archive, settings: Settings) -> None:

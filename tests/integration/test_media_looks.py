@@ -30,7 +30,7 @@ from tallystick.contracts.media import (
     ProblemKind,
     set_digest,
 )
-from tallystick.contracts.stages import Command, Reported
+from tallystick.contracts.stages import Command, Reported, Started
 from tallystick.contracts.topics import STAGE_COMMANDS
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings, VerifierSettings
@@ -436,7 +436,12 @@ def test_the_verifier_answers_the_command_to_look_and_leaves_work_to_others(
 ) -> None:
     store_media(engine, medium(attempt=1))
     store_entries(engine, *FOUND, *PROBLEMS)
-    mine = place.model_copy(update={"verifier": VerifierSettings(settle_seconds=0.1)})
+    mine = place.model_copy(
+        update={
+            "verifier": VerifierSettings(settle_seconds=0.1),
+            "reader": place.reader.model_copy(update={"heartbeat_seconds": 1e-9}),
+        }
+    )
     topic = place.kafka.topic(STAGE_COMMANDS)
     work = Command(MEDIUM, Form.IMAGE.kind, "disk", COPIED, 1, projection_id(engine), AT)
     for command in (
@@ -457,3 +462,5 @@ def test_the_verifier_answers_the_command_to_look_and_leaves_work_to_others(
     assert "No such file" in missing.detail
     assert (loaded.stage, loaded.run, loaded.found, loaded.digest) == (LOADED, 9, COUNTS, set_digest(FOUND))
     assert (loaded.source, loaded.attempt, loaded.projection) == (MEDIUM, 1, projection_id(engine))
+    beats = [event for event in stage_events(place) if isinstance(event, Started)]
+    assert {(beat.stage, beat.attempt, beat.projection) for beat in beats} == {(LOADED, 1, projection_id(engine))}

@@ -1,6 +1,6 @@
 """Maps of ddrescue against a bitmap, byte by byte."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.media.damage import parse_map
@@ -8,6 +8,7 @@ from producers.media.damage import parse_map
 BLOCKS = st.lists(st.tuples(st.integers(0, 12), st.sampled_from("+-*/?")), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(BLOCKS, st.integers(0, 150), st.integers(0, 60), st.integers(0, 150))
 def test_damage_is_what_a_bitmap_says(blocks: list[tuple[int, str]], start: int, length: int, size: int) -> None:
     lines, bitmap = ["0x0 + 1"], ""

@@ -3,7 +3,7 @@
 import lzma
 from functools import cache
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.media.iso9660 import Iso
@@ -19,6 +19,7 @@ def whole(name: str) -> bytes:
     return lzma.decompress((FOLDER / f"{name}.xz").read_bytes())
 
 
+@settings(deadline=None)
 @given(NAMES, st.lists(st.tuples(st.integers(0, 60_000), st.binary(min_size=1, max_size=8)), max_size=30), st.data())
 def test_damage_never_breaks_the_reader(name: str, changes: list[tuple[int, bytes]], data: st.DataObject) -> None:
     image = bytearray(whole(name))

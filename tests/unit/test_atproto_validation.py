@@ -121,6 +121,19 @@ def future(case: Case) -> None:
     case.signed()
 
 
+def rewritten(was: bytes, now: bytes) -> Change:
+    """Return a change of the bytes of the commit object, which says the same to a lenient reader."""
+
+    def change(case: Case) -> None:
+        fields = {"did": case.repository.did, "version": 3, "rev": case.body["rev"], "prev": None}
+        signed = case.repository.sign({**fields, "data": case.repository.data})
+        assert signed.count(was) == 1
+        block = signed.replace(was, now)
+        case.body |= {"commit": cid_of(block), "blocks": car(cid_of(block), {cid_of(block): block, **case.blocks()})}
+
+    return change
+
+
 def malformed_rev(case: Case) -> None:
     case.body["rev"] = "latest"
     case.signed()
@@ -156,6 +169,8 @@ CASES = [
     (Failure.COMMIT_UNREADABLE, OFF, signed(version=2), "a commit object of version 2"),
     (Failure.COMMIT_UNREADABLE, OFF, signed(data=b"x"), "a tree that is no CID"),
     (Failure.COMMIT_UNREADABLE, OFF, signed(rev=5), "a rev that is a number"),
+    (Failure.COMMIT_UNREADABLE, OFF, rewritten(b"gversion\x03", b"gversion\x18\x03"), "a number longer than need be"),
+    (Failure.COMMIT_UNREADABLE, OFF, rewritten(b"\xd8*X%\x00", b"X\x24"), "a link that is written as bytes"),
     (Failure.BLOCKS_TOO_LARGE, OFF, body(blocks=b"\0" * (MAX_COMMIT_BYTES + 1)), "more than 2 MB"),
     (Failure.TOO_BIG, HASH, body(tooBig=True), "a commit that the host says is too big"),
     (Failure.BLOCK_HASH, HASH, flipped_byte, "a block that is not what its CID says"),

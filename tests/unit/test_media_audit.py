@@ -240,6 +240,17 @@ def test_files_without_a_row_are_not_judged_while_media_are_copied(archive: Arch
     assert audit.looked.unjudged
 
 
+def test_a_stage_that_never_began_is_no_copy_that_is_under_way(archive: Archive) -> None:
+    """A medium whose enumeration failed would else keep the store from being judged for ever."""
+    stages = schema.source_stages
+    for stage in ("loaded", "copied", "archived"):
+        archive.forget_stage(stage)
+    archive.change(stages.update().where(stages.c.verdict.is_(None)).values(started_at=None))
+    archive.archive().unlink()
+    archive.store(b"an orphan")
+    assert archive.codes() == ["I8"]
+
+
 def test_a_verdict_that_is_on_its_way_to_the_database_is_waited_for(archive: Archive) -> None:
     stages = schema.source_stages
     late = stages.update().where(stages.c.stage == "archived")

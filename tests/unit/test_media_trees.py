@@ -126,9 +126,20 @@ def test_a_tree_deeper_than_any_path_may_be_long_and_than_folders_may_be_open(tm
     assert listed(tmp_path) == find(tmp_path)
 
 
+@pytest.mark.skipif(not os.path.ismount("/dev/pts"), reason="optional: nothing is mounted below /dev")
+def test_folders_on_other_devices_are_listed_but_not_entered() -> None:
+    _, found = run(Path("/dev"))
+    command = ["find", "/dev", "-xdev", "-printf", r"%y %P\0"]
+    listed = subprocess.run(command, check=True, capture_output=True).stdout.split(b"\0")[:-1]
+    expected = {tuple(each.split(b" ", 1)) for each in listed}
+    assert {(each.type.encode(), each.path if each.path != b"." else b"") for each in found} == expected
+    assert all(each.part for each in found if each.path == b"pts")
+
+
 def test_a_folder_that_can_not_be_read_is_a_problem_and_the_rest_is_there(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Root may read any folder, so that it takes an open that refuses.
     opening = os.open
 
     def refuse(path: object, flags: int, *, dir_fd: int | None = None) -> int:
@@ -179,6 +190,17 @@ def test_an_inode_that_changed_meanwhile_ends_the_enumeration(tree: Path) -> Non
     with pytest.raises(PreconditionError) as raised:
         run_with(tree, b"sparse", grow_and_move)
     assert raised.value.reason == "changed_while_enumerated"
+
+
+def test_names_of_one_file_have_the_attributes_that_were_seen_first(tree: Path) -> None:
+    found = []
+    with enumerate_medium(medium(Form.TREE, tree), Rules()) as enumeration:
+        for entry in enumeration:
+            if entry.path in (b"two", b"a/one"):
+                found.append(entry)
+                with (tree / "two").open("ab") as file:
+                    file.write(b"more")
+    assert [getattr(each, "size", None) for each in found] == [5000, 5000]
 
 
 @pytest.mark.parametrize("name", ["nothing", "two", "fifo"])

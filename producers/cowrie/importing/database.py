@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from tallystick.contracts.dead_letters import PIECE_BYTES
+from tallystick.database.engine import read_only_engine
 from tallystick.errors import ServiceError, UsageError
 
 _PAGE_ROWS = 20_000
@@ -61,7 +62,7 @@ class OldDatabase:
         self._postgresql = parsed.get_backend_name() == "postgresql"
         self.address = _address(parsed)
         self._max_bytes = max_bytes
-        self._engine = _postgresql(parsed) if self._postgresql else _sqlite(parsed)
+        self._engine = read_only_engine(parsed, pool_size=1) if self._postgresql else _sqlite(parsed)
         # On SQLite text need not be UTF-8, and can then be fetched as bytes only.
         self._kind: type[sa.Text | sa.LargeBinary] = sa.Text if self._postgresql else sa.LargeBinary
         self._columns: dict[str, set[str]] = {}
@@ -193,19 +194,6 @@ def _address(url: sa.URL) -> str:
     """Return where the database is, without the names and secrets that one logs in with."""
     named = sa.URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database)
     return named.render_as_string()
-
-
-def _postgresql(url: sa.URL) -> sa.Engine:
-    asked = url.query.get("options", "")
-    options = (
-        f"{asked if isinstance(asked, str) else ' '.join(asked)} -c timezone=UTC -c default_transaction_read_only=on"
-    )
-    return sa.create_engine(
-        url.difference_update_query(["options"]),
-        pool_size=1,
-        pool_pre_ping=True,
-        connect_args={"options": options.strip(), "connect_timeout": 10},
-    )
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from producers.media.ntt.tables import Tables, candidates, everything, rows_of
 from tallystick.contracts.timestamps import render
+from tallystick.database.engine import read_only_engine
 from tallystick.errors import ServiceError, UsageError
 
 _ROWS_AT_ONCE = 2_000
@@ -58,7 +59,7 @@ class NttDatabase:
         named = sa.URL.create("postgresql", host=parsed.host, port=parsed.port, database=parsed.database)
         self.address = named.render_as_string()
         """Where the database is, without the names and secrets that one logs in with."""
-        self._engine = _engine(parsed)
+        self._engine = read_only_engine(parsed, pool_size=2)
         self._catalogue: dict[str, dict[str, str]] = {}
 
     def require(self) -> None:
@@ -216,16 +217,3 @@ def _parse(url: str) -> sa.URL:
     if parsed.get_backend_name() not in {"postgresql", "postgres"}:
         raise UsageError(f"the URL names {parsed.drivername!r}; ntt's database is PostgreSQL")
     return parsed.set(drivername="postgresql+psycopg")
-
-
-def _engine(url: sa.URL) -> sa.Engine:
-    asked = url.query.get("options", "")
-    options = (
-        f"{asked if isinstance(asked, str) else ' '.join(asked)} -c timezone=UTC -c default_transaction_read_only=on"
-    )
-    return sa.create_engine(
-        url.difference_update_query(["options"]),
-        pool_size=2,
-        pool_pre_ping=True,
-        connect_args={"options": options.strip(), "connect_timeout": 10},
-    )

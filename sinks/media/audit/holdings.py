@@ -27,13 +27,17 @@ IMPORTED = "imported"
 
 
 class StageHeld(msgspec.Struct, frozen=True):
-    """How the database says that a stage stands; `claimed` and `digest` are what its claim says, where there is one."""
+    """How the database says that a stage stands; `claimed` and `digest` are what its claim says, where there is one.
+
+    A stage that has not `begun` waits for the one before it, which may have failed.
+    """
 
     attempt: int
     verdict: Verdict | None
     ended_at: str
     claimed: Mapping[str, int]
     digest: str = ""
+    begun: bool = True
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -72,7 +76,7 @@ class Holding(msgspec.Struct, frozen=True):
     @property
     def working(self) -> bool:
         """Whether somebody is at work on it: holds it, or a stage has begun that has no verdict yet."""
-        return self.leased or any(held.verdict is None for held in self.stages.values())
+        return self.leased or any(held.begun and held.verdict is None for held in self.stages.values())
 
     @property
     def loaded_attempt(self) -> int | None:
@@ -154,12 +158,13 @@ def count(connection: sa.Connection, holding: Holding) -> Tally:
 
 
 def someone_copies(connection: sa.Connection) -> bool:
-    """Return whether any medium is being copied: held by somebody, or a stage up to its copy has no verdict yet."""
+    """Return whether any medium is being copied: held by somebody, or a stage up to its copy has begun."""
     held = sa.select(media_leases.c.medium).where(media_leases.c.expires_at > Now())
     begun = (
         sa.select(media.c.medium)
         .join(source_stages, source_stages.c.source_id == media.c.medium)
-        .where(source_stages.c.stage.in_((ENUMERATED, LOADED, COPIED)), source_stages.c.verdict.is_(None))
+        .where(source_stages.c.stage.in_((ENUMERATED, LOADED, COPIED)))
+        .where(source_stages.c.started_at.is_not(None), source_stages.c.verdict.is_(None))
     )
     return any(connection.scalar(query.limit(1)) is not None for query in (held, begun))
 
@@ -175,6 +180,7 @@ def _stages(connection: sa.Connection, ids: Sequence[str]) -> dict[str, dict[str
             ended_at=read_time(row["ended_at"]),
             claimed=_numbers(claim.get("counts")),
             digest=str(claim.get("digest", "")),
+            begun=row["started_at"] is not None,
         )
     return found
 

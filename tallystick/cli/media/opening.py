@@ -45,6 +45,8 @@ def could_not_look(nothing: str) -> Iterator[None]:
     """Say `nothing`, such as "0 media checked", where something can't be looked at; errors of files are ours then."""
     try:
         yield
+    except BrokenPipeError:  # nobody reads on, as in `… | head`
+        raise
     except (TallyError, OSError) as error:
         typer.echo(f"{nothing}: not everything could be looked at, so nothing is known", err=True)
         if isinstance(error, TallyError):

@@ -15,7 +15,7 @@ from producers.media.archiving import archive_counts, archive_medium
 from producers.media.claiming import Outflow, StageClaim, Told, encode_told
 from producers.media.contents import Work
 from producers.media.copier import emit_copies
-from producers.media.copying import WrongRootError, copy_all
+from producers.media.copying import copy_all
 from producers.media.enumerating import emit_enumeration
 from producers.media.enumeration import enumerate_medium
 from producers.media.errors import MediaError, PreconditionError
@@ -39,7 +39,7 @@ from tallystick.contracts.stages import Verdict
 from tallystick.contracts.topics import Topic
 from tallystick.database.engine import make_engine, snapshot
 from tallystick.database.errors import is_transient
-from tallystick.errors import ContractError, DamagedArchiveError, FencedError, NoSpaceError, TallyError, UsageError
+from tallystick.errors import ContractError, DamagedArchiveError, FencedError, StorageError, UsageError
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -121,7 +121,7 @@ def run_stage(
             claim = _WORK[stage](work)
     except _Stopped:
         return None
-    except (MediaError, ContractError, FencedError, NoSpaceError, DamagedArchiveError, WrongRootError) as error:
+    except (MediaError, ContractError, FencedError, StorageError, OSError) as error:
         log.exception("the stage has failed", stage=stage, medium=medium, error=str(error))
         return _code(error)
     finally:
@@ -131,16 +131,14 @@ def run_stage(
     return ExitCode.LOSSES if any(claim.counts.get(name, 0) for name in losses) else ExitCode.DONE
 
 
-def _code(error: TallyError) -> int:
+def _code(error: Exception) -> int:
     if isinstance(error, MediaError):
         return error.exit_code
     if isinstance(error, ContractError):
         return ExitCode.MALFORMED
     if isinstance(error, FencedError):
         return ExitCode.LOCKED
-    if isinstance(error, DamagedArchiveError):
-        return ExitCode.UNVERIFIED
-    return ExitCode.PRECONDITION if isinstance(error, WrongRootError) else ExitCode.OTHER
+    return ExitCode.UNVERIFIED if isinstance(error, DamagedArchiveError) else ExitCode.OTHER
 
 
 def _require(engine: sa.Engine, stage: str, *, medium: str, attempt: int) -> Medium:
