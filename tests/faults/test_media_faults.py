@@ -4,8 +4,10 @@ The numbers are those of the faults in docs/reference/media-faults.md. All tests
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -244,6 +246,15 @@ def _archived_by_hand(world: World, medium: str, attempt: int) -> int | None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "_WAIT_SECONDS", 0.0)
         return stages.run_stage(world.settings, ARCHIVED, medium=medium, attempt=attempt, run=1, stop=lambda: False)
+
+
+def test_55_work_for_an_attempt_that_was_overtaken_ends_without_waiting(
+    world: World, killed: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    medium, _ = killed
+    monkeypatch.setattr(stages, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: pytest.fail("waits")))
+    code = stages.run_stage(world.settings, COPIED, medium=medium, attempt=0, run=1, stop=lambda: False)
+    assert code == ExitCode.PRECONDITION
 
 
 def test_19_27_rows_that_are_gone_are_not_nothing_to_do(world: World, tmp_path: Path) -> None:

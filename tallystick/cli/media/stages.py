@@ -144,7 +144,7 @@ def _code(error: Exception) -> int:
 def _require(engine: sa.Engine, stage: str, *, medium: str, attempt: int) -> Medium:
     """Return the medium, once the database holds the verdict that this stage stands on.
 
-    Raises PreconditionError where it doesn't come in time.
+    Raises PreconditionError where it doesn't come in time, and at once where a later attempt has begun.
     """
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:
@@ -156,6 +156,10 @@ def _require(engine: sa.Engine, stage: str, *, medium: str, attempt: int) -> Med
             verdicts = {one.stage: one.verdict for one in standing.stages}
             if stage in names and verdicts.get(names[names.index(stage) - 1]) is Verdict.SUCCEEDED:
                 return found
+        if found is not None and found.attempt > attempt:
+            raise PreconditionError(
+                "overtaken", f"attempt {attempt} at medium {medium} was overtaken by attempt {found.attempt}"
+            )
         if time.monotonic() > deadline:
             raise PreconditionError(
                 "no_verdict",
