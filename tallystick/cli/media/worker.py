@@ -41,6 +41,8 @@ log = get_logger(__name__)
 
 LOOK_SECONDS = 0.2
 _FAREWELL_SECONDS = 5.0
+_AGAIN_SECONDS = 2.0
+"""So long, times the number of tries, what a stage stumbled over may take to come back."""
 _KINDS = frozenset(form.kind for form in contract.Form)
 
 
@@ -109,6 +111,7 @@ class Worker:
                         return
                 finally:
                     self._release(command, run)
+                rest(_AGAIN_SECONDS * tries)
 
     def _settled(self, command: Command, rest: Callable[[float], None]) -> bool:
         """Return whether another worker has carried out the command, as it may have while this one waited."""
