@@ -81,7 +81,9 @@ def write_archive(final: Path, wanted: Sequence[Wanted], *, progress: Progress =
         make_folder(final.parent)
     with _partial(final) as partial:
         if os.path.lexists(final):
-            return _equal(decode(final, progress=progress), [_read(one, progress) for one in ordered], final)
+            return _equal(
+                decode(final, progress=progress), [read_member(one, progress=progress) for one in ordered], final
+            )
         with storage_errors("write", partial.path):
             members = _write(partial.file, ordered, progress)
             crash_point("archive.written")
@@ -204,7 +206,7 @@ def _write(file: BinaryIO, wanted: Sequence[Wanted], progress: Progress) -> list
     return members
 
 
-def _read(one: Wanted, progress: Progress) -> Member:
+def read_member(one: Wanted, *, progress: Progress = unheard) -> Member:
     """Return what a file would be as a member. Raises StorageError."""
     with _whole(one, progress) as source:
         while source.read(BLOCK_BYTES):

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("ingest", "listing", "show", "audit", "verify", "repair", "import_ntt")
+COMMANDS = ("ingest", "listing", "show", "audit", "verify", "repair", "discard", "import_ntt")
 """The modules of this package that register commands, in the order in which help shows them."""
 
 
