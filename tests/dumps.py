@@ -6,8 +6,8 @@ from sinks.schema import metadata
 from tallystick.settings import Settings
 from tests.engines import kept_engine
 
-BOOKKEEPING = {"tallystick_meta", "sink_offsets", "sink_counters"}
-"""Tables that hold offsets of one Kafka; what they count is compared as `counters`."""
+BOOKKEEPING = {"tallystick_meta", "sink_offsets", "sink_counters", "media_leases"}
+"""Tables that no log fills: offsets in one Kafka, what they count being compared as `counters`; who works on what."""
 VOLATILE = {
     "raw_events": {"ingest_at"},
     "session_summaries": {"created_at", "updated_at"},

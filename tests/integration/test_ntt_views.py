@@ -160,9 +160,8 @@ def test_paths_are_bytes_and_blobs_know_how_many_have_them(filled: sa.Engine) ->
     assert told(filled, "problems") == {"dir_error": 1, "io_error": 1}
 
 
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
 def test_a_partition_of_one_medium_is_a_function(filled: sa.Engine) -> None:
-    if filled.dialect.name != "postgresql":
-        pytest.skip("optional: SQLite has no functions of its own")
     store_media(filled, medium(2, id_=OTHER))
     assert query(filled, f"SELECT count(*) FROM inode_p('{MEDIUM}')") == [(7,)]
     assert query(filled, f"SELECT count(*) FROM inode_p('{OTHER}')") == [(0,)]
