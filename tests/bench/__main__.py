@@ -23,7 +23,9 @@ from tallystick.kafka import topics
 from tallystick.kafka.consuming import read_whole
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
-from tests.bench import atproto, enumerating, media_copy
+from tests.bench import enumerating, media_copy
+from tests.bench.atproto import Rate
+from tests.bench.atproto import measure as measure_validation
 from tests.bench.copying import copy_rate, scalar
 from tests.bench.enumerating import Enumerated
 from tests.bench.latency import Latency, measure
@@ -73,7 +75,7 @@ class Figures(msgspec.Struct):
     latency: list[Latency]
     enumeration: list[Enumerated] = []
     media_copy: list[Copying] = []
-    atproto: list[atproto.Rate] = []
+    atproto: list[Rate] = []
 
 
 def main() -> None:
@@ -92,7 +94,7 @@ def main() -> None:
         if chosen.only in (None, MEDIA_COPY):
             figures.media_copy += media_copy.measure(Path(folder), runs=chosen.runs)
         if chosen.only in (None, ATPROTO):
-            figures.atproto += atproto.measure()
+            figures.atproto += measure_validation()
         if chosen.only not in SERVERLESS:
             _measure_logs(figures, Path(folder), chosen)
     _report(figures)
