@@ -1,19 +1,21 @@
 """What a medium's archive is made of: its image and what tells of it, or its listing where there is no image.
 
-| medium        | members                                                                              |
-|---------------|--------------------------------------------------------------------------------------|
-| device, image | the image; ddrescue's map, if it has one; `<image>-ddrescue.log`, if that lies there |
-| tree, listing | `<medium>.raw`, `<medium>.raw.json`                                                  |
+| medium        | members                                                                                    |
+|---------------|--------------------------------------------------------------------------------------------|
+| device, image | `<medium>.img`; `<medium>.map`, ddrescue's map; `<medium>-ddrescue.log`, what it had to say |
+| tree, listing | `<medium>.raw`                                                                             |
 
-Each is named exactly, never by a pattern, so that nothing else that lies beside them is taken for theirs.
+Map and log are in it where they are there: `<image>-ddrescue.log`, never found by a pattern, so that nothing else that
+lies beside them is taken for theirs. Members are named by the medium, so that its archive is the same whatever the name
+of its image. A sidecar tells of one attempt, and is no part of the archive.
 """
 
 import os
 from pathlib import Path
 
 from tallystick.contracts.media import Form, Medium
-from tallystick.storage.archives import Archive, Wanted, write_archive
-from tallystick.storage.disk import Progress, unheard
+from tallystick.storage.archives import Archive, Wanted, decode, read_member, write_archive
+from tallystick.storage.disk import Progress, storage_errors, sync_folder, unheard
 
 LOG_SUFFIX = b"-ddrescue.log"
 
@@ -25,24 +27,36 @@ def archive_path(medium: str, *, archives: Path) -> Path:
 
 def wanted_of(medium: Medium, *, listings: Path) -> tuple[Wanted, ...]:
     """Return what belongs into the archive of a medium; all of it has to be there."""
+    name = medium.medium
     if medium.form in (Form.TREE, Form.LISTING):
-        raw = listings / f"{medium.medium}.raw"
-        return tuple(Wanted(os.fsencode(path.name), path) for path in (raw, raw.with_name(f"{raw.name}.json")))
+        return (Wanted(f"{name}.raw".encode(), listings / f"{name}.raw"),)
     log = log_beside(medium.image)
     return (
-        _wanted(medium.image, digest=medium.digest),
-        *((_wanted(medium.map),) if medium.map else ()),
-        *((_wanted(log),) if os.path.lexists(log) else ()),
+        Wanted(f"{name}.img".encode(), _path(medium.image), medium.digest),
+        *((Wanted(f"{name}.map".encode(), _path(medium.map)),) if medium.map else ()),
+        *((Wanted(f"{name}{os.fsdecode(LOG_SUFFIX)}".encode(), _path(log)),) if os.path.lexists(log) else ()),
     )
 
 
 def archive_medium(medium: Medium, *, listings: Path, archives: Path, progress: Progress = unheard) -> Archive:
     """Make the archive of a medium, or find that it is there and holds the same; see `write_archive` for errors.
 
-    What is archived stays where it is.
+    What is archived stays where it is. Of a folder or a listing, which may be another one than at the last attempt, an
+    archive that is sound but holds something else is set aside as `<archive>.<digest>`.
     """
     final = archive_path(medium.medium, archives=archives)
-    return write_archive(final, wanted_of(medium, listings=listings), progress=progress)
+    wanted = wanted_of(medium, listings=listings)
+    if medium.form in (Form.TREE, Form.LISTING) and os.path.lexists(final):
+        _set_aside(final, wanted, progress)
+    return write_archive(final, wanted, progress=progress)
+
+
+def _set_aside(final: Path, wanted: tuple[Wanted, ...], progress: Progress) -> None:
+    archive = decode(final, progress=progress)
+    if archive.members != tuple(read_member(one, progress=progress) for one in wanted):
+        with storage_errors("rename", final):
+            final.rename(final.with_name(f"{final.name}.{archive.digest[:16]}"))
+            sync_folder(final.parent)
 
 
 def archive_counts(archive: Archive) -> dict[str, int]:
@@ -59,6 +73,5 @@ def log_beside(image: bytes) -> bytes:
     return os.fsencode(Path(os.fsdecode(image)).with_suffix("")) + LOG_SUFFIX
 
 
-def _wanted(path: bytes, *, digest: str = "") -> Wanted:
-    found = Path(os.fsdecode(path))
-    return Wanted(os.fsencode(found.name), found, digest)
+def _path(path: bytes) -> Path:
+    return Path(os.fsdecode(path))

@@ -370,7 +370,7 @@ def test_an_image_that_was_identified_need_not_be_read_again(engine: sa.Engine, 
 def test_the_archive_of_a_folder_holds_its_listing(engine: sa.Engine, place: Settings) -> None:
     store_media(engine, medium(form=Form.TREE, root=b"/tree", image=b""))
     raw = write_listing(place)
-    made = archive(place, raw, raw.with_name(SIDECAR))
+    made = archive(place, raw)
     assert ask(engine, place, ARCHIVED).digest == made.digest
     raw.write_bytes(b"another")
     assert f"{MEDIUM}.raw is " in ask(engine, place, ARCHIVED).detail

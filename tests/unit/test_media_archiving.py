@@ -8,6 +8,7 @@ from blake3 import blake3
 from producers.media.archiving import archive_counts, archive_medium, archive_path, log_beside, wanted_of
 from tallystick.contracts.media import ARCHIVE_COUNTS, Form
 from tallystick.errors import StorageError
+from tallystick.storage.archives import decode
 from tests.media_fixtures import medium
 
 ID = "0" * 32
@@ -49,8 +50,35 @@ def test_an_image_is_archived_with_its_map_and_its_log(form: Form, folder: Path)
 
 
 @pytest.mark.parametrize("form", [Form.TREE, Form.LISTING])
-def test_where_there_is_no_image_the_listing_is_archived_with_what_tells_of_it(form: Form, folder: Path) -> None:
-    assert names(folder, form) == [f"{ID}.raw".encode(), f"{ID}.raw.json".encode()]
+def test_where_there_is_no_image_the_listing_is_archived_without_what_tells_of_one_attempt(
+    form: Form, folder: Path
+) -> None:
+    assert names(folder, form) == [f"{ID}.raw".encode()]
+
+
+def test_24_the_archive_of_an_image_is_the_same_whatever_the_image_is_called(folder: Path) -> None:
+    (folder / "cd.iso").write_bytes(IMAGE)
+    archives = folder / "archives"
+    (folder / f"{ID}-ddrescue.log").unlink()
+    made = archive_medium(
+        medium(Form.IMAGE, folder, image=bytes(folder / f"{ID}.img")), listings=folder, archives=archives
+    )
+    assert (
+        archive_medium(medium(Form.IMAGE, folder, image=bytes(folder / "cd.iso")), listings=folder, archives=archives)
+        == made
+    )
+
+
+@pytest.mark.parametrize("form", [Form.TREE, Form.LISTING])
+def test_the_archive_of_another_listing_is_set_aside_whole(form: Form, folder: Path) -> None:
+    archives = folder / "archives"
+    first = archive_medium(medium(form, folder), listings=folder, archives=archives)
+    assert archive_medium(medium(form, folder), listings=folder, archives=archives) == first
+    (folder / f"{ID}.raw").write_bytes(b"another listing")
+    second = archive_medium(medium(form, folder), listings=folder, archives=archives)
+    assert second != first
+    aside = archive_path(ID, archives=archives).with_name(f"{ID}.tar.zst.{first.digest[:16]}")
+    assert decode(aside) == first
 
 
 @pytest.mark.parametrize(

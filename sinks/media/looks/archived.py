@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from sinks.media.looks.enumerated import listing_of, sidecar_of
+from sinks.media.looks.enumerated import listing_of
 from sinks.media.looks.imaged import image_of, map_of
 from sinks.media.looks.question import Look, Question, Troubles, hash_file, known_medium
 from tallystick.contracts.media import ARCHIVE_COUNTS, Form, Medium
@@ -14,8 +14,9 @@ from tallystick.storage.disk import Progress
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A file that must be in the archive, under its own name; `digest` is its BLAKE3, where it is known before."""
+    """A file that must be in the archive, as `name`; `digest` is its BLAKE3, where it is known before."""
 
+    name: str
     path: Path
     digest: str = ""
 
@@ -42,7 +43,7 @@ def look_at_archive(question: Question) -> Look:
 def _compare(members: dict[bytes, Member], medium: Medium, question: Question) -> str:
     """Return what is wrong with the members; empty where they are what they must be."""
     troubles = Troubles()
-    wanted = {os.fsencode(found.path.name): found for found in _wanted(medium, question)}
+    wanted = {found.name.encode(): found for found in _wanted(medium, question)}
     for name in sorted(members.keys() - wanted.keys()):
         troubles.add(f"the archive holds {os.fsdecode(name)}, which is none of this medium's")
     for name, found in sorted(wanted.items()):
@@ -55,16 +56,15 @@ def _compare(members: dict[bytes, Member], medium: Medium, question: Question) -
 
 
 def _wanted(medium: Medium, question: Question) -> tuple[Wanted, ...]:
-    """Return what must be in the archive: the image and what tells of it, else the listing and what tells of that."""
-    settings = question.settings
+    """Return what must be in the archive: the image and what tells of it, else the listing."""
+    settings, name = question.settings, medium.medium
     if medium.form in (Form.TREE, Form.LISTING):
-        folder = settings.media_listings
-        return Wanted(listing_of(medium.medium, folder)), Wanted(sidecar_of(medium.medium, folder))
+        return (Wanted(f"{name}.raw", listing_of(name, settings.media_listings)),)
     image = image_of(medium, settings)
     log = image.with_name(f"{image.with_suffix('').name}-ddrescue.log")
     has_map = bool(medium.map) or medium.form is Form.DEVICE
     return (
-        Wanted(image, medium.digest),
-        *((Wanted(map_of(medium, settings)),) if has_map else ()),
-        *((Wanted(log),) if os.path.lexists(log) else ()),
+        Wanted(f"{name}.img", image, medium.digest),
+        *((Wanted(f"{name}.map", map_of(medium, settings)),) if has_map else ()),
+        *((Wanted(f"{name}-ddrescue.log", log),) if os.path.lexists(log) else ()),
     )
