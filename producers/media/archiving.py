@@ -13,28 +13,26 @@ of its image. A sidecar tells of one attempt, and is no part of the archive.
 import os
 from pathlib import Path
 
-from tallystick.contracts.media import Form, Medium
+from tallystick.contracts.media import RESCUE_LOG_SUFFIX, Form, Medium, archive_name, listing_name
 from tallystick.storage.archives import Archive, Wanted, decode, read_member, write_archive
 from tallystick.storage.disk import Progress, storage_errors, sync_folder, unheard
-
-LOG_SUFFIX = b"-ddrescue.log"
 
 
 def archive_path(medium: str, *, archives: Path) -> Path:
     """Return where the archive of a medium lies."""
-    return archives / f"{medium}.tar.zst"
+    return archives / archive_name(medium)
 
 
 def wanted_of(medium: Medium, *, listings: Path) -> tuple[Wanted, ...]:
     """Return what belongs into the archive of a medium; all of it has to be there."""
     name = medium.medium
     if medium.form in (Form.TREE, Form.LISTING):
-        return (Wanted(f"{name}.raw".encode(), listings / f"{name}.raw"),)
+        return (Wanted(listing_name(name).encode(), listings / listing_name(name)),)
     log = log_beside(medium.image)
     return (
         Wanted(f"{name}.img".encode(), _path(medium.image), medium.digest),
         *((Wanted(f"{name}.map".encode(), _path(medium.map)),) if medium.map else ()),
-        *((Wanted(f"{name}{os.fsdecode(LOG_SUFFIX)}".encode(), _path(log)),) if os.path.lexists(log) else ()),
+        *((Wanted(f"{name}{RESCUE_LOG_SUFFIX}".encode(), _path(log)),) if os.path.lexists(log) else ()),
     )
 
 
@@ -70,7 +68,7 @@ def archive_counts(archive: Archive) -> dict[str, int]:
 
 def log_beside(image: bytes) -> bytes:
     """Return where the log of the rescue of an image lies, if there is one."""
-    return os.fsencode(Path(os.fsdecode(image)).with_suffix("")) + LOG_SUFFIX
+    return os.fsencode(Path(os.fsdecode(image)).with_suffix("")) + RESCUE_LOG_SUFFIX.encode()
 
 
 def _path(path: bytes) -> Path:

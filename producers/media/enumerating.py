@@ -19,7 +19,7 @@ from producers.media.claiming import Outflow, StageClaim
 from producers.media.enumeration import Enumeration, tools
 from producers.media.errors import PreconditionError
 from tallystick.contracts import listings
-from tallystick.contracts.media import Entry, Found, Medium, decode_entry, encode, entries_record
+from tallystick.contracts.media import Entry, Found, Medium, decode_entry, encode, entries_record, listing_name
 from tallystick.contracts.text import printable
 from tallystick.storage.disk import make_folder, storage_errors, sync_folder
 
@@ -43,7 +43,7 @@ def emit_enumeration(
     PreconditionError where this one differs from it and the medium may not grow, what the enumeration raises,
     StorageError, ServiceError.
     """
-    final = folder / f"{medium.medium}.raw"
+    final = folder / listing_name(medium.medium)
     with storage_errors("write", final):
         make_folder(folder)
     with (

@@ -190,8 +190,10 @@ def _commands(
         standing.started_at = at
         if not isinstance(rule, Inspected) or rule.claim == stage.name:
             yield command
-    claim = _claim_of(state, rule.claim) if isinstance(rule, Inspected) else None
-    if isinstance(rule, Inspected) and claim and standing.looked < claim.run and not _behind(claim, rule, projection):
+    if not isinstance(rule, Inspected):
+        return
+    claim = _claim_of(state, rule.claim)
+    if claim is not None and standing.looked < claim.run and not _behind(claim, rule, projection):
         standing.looked = claim.run
         yield msgspec.structs.replace(command, look=True, run=claim.run)
 

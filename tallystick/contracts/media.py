@@ -297,6 +297,20 @@ def medium_id(*, size: int, first: bytes, last: bytes, model: str = "", serial: 
     return blake3(head + first.ljust(ENDS_BYTES, b"\0") + last.ljust(ENDS_BYTES, b"\0")).hexdigest()[:32]
 
 
+ARCHIVE_SUFFIX, LISTING_SUFFIX, RESCUE_LOG_SUFFIX = ".tar.zst", ".raw", "-ddrescue.log"
+"""What the names of a medium's archive, of its listing, and of what ddrescue had to say end with."""
+
+
+def archive_name(medium: str) -> str:
+    """Return the name of a medium's archive, in the folder of archives."""
+    return medium + ARCHIVE_SUFFIX
+
+
+def listing_name(medium: str) -> str:
+    """Return the name of a medium's listing, in the folder of listings and in an archive."""
+    return medium + LISTING_SUFFIX
+
+
 ENDS_BYTES = 1024 * 1024
 """How much of either end of a medium goes into its id."""
 

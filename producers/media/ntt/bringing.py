@@ -19,7 +19,20 @@ from producers.media.ntt.database import NttDatabase, NttMedium, NttPath
 from producers.media.ntt.rows import BEFORE_ALL, copied, entry, is_blobid
 from tallystick.contracts import dead_letters, media
 from tallystick.contracts.dead_letters import DeadLetter
-from tallystick.contracts.media import BLOBS, INODES, MEDIA, RUNS, Copied, CopyStatus, Entry, Form, Found, Medium, Run
+from tallystick.contracts.media import (
+    BLOBS,
+    INODES,
+    MEDIA,
+    RUNS,
+    Copied,
+    CopyStatus,
+    Entry,
+    Form,
+    Found,
+    Medium,
+    Run,
+    listing_name,
+)
 from tallystick.contracts.slices import Headers
 from tallystick.contracts.sources import Ends
 from tallystick.contracts.text import printable
@@ -69,7 +82,7 @@ class Bringing:
 
     def _bring(self, found: NttMedium) -> Brought:
         started_at, began = now(), time.monotonic()
-        listing = self._listings / f"{found.medium_hash}.raw"
+        listing = self._listings / listing_name(found.medium_hash)
         counts = self._database.counts(found.medium_hash) | self._send_files(found.medium_hash)
         if listing.is_file():
             counts["raw_records"] = _count_records(listing)

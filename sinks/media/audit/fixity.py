@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sinks.media.audit.contents import BlobRow, Fault, check
 from sinks.media.audit.folders import Places
 from sinks.media.audit.holdings import find_holdings
-from tallystick.contracts.media import ARCHIVED
+from tallystick.contracts.media import ARCHIVED, archive_name
 from tallystick.errors import StorageError
 from tallystick.storage.archives import decode
 from tallystick.storage.store import Store
@@ -48,7 +48,7 @@ def verify_archives(
 ) -> Iterator[ArchiveFault]:
     """Decode every archive to its last byte, and compare it with the digest that was found when it was made."""
     for holding in find_holdings(connection, ids):
-        path = places.archives / f"{holding.medium}.tar.zst"
+        path = places.archives / archive_name(holding.medium)
         done = holding.stages[ARCHIVED].digest if holding.done(ARCHIVED) and ARCHIVED in holding.stages else ""
         if not path.exists() and not holding.done(ARCHIVED):
             continue

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from sinks.media.audit.violations import Code, Mend, Violation
 from sinks.schema import media
+from tallystick.contracts.media import ARCHIVE_SUFFIX, LISTING_SUFFIX, archive_name, listing_name
 
-ARCHIVE, LISTING = ".tar.zst", ".raw"
 _AT_ONCE = 500
 _BUFFER = 1024 * 1024
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -27,7 +27,7 @@ class Places(msgspec.Struct, frozen=True):
 
     def archive_of(self, medium: str) -> str:
         """Return the path of a medium's archive, empty where there is none, or what is there is no zstd file."""
-        path = self.archives / (medium + ARCHIVE)
+        path = self.archives / archive_name(medium)
         try:
             with path.open("rb") as file:
                 return str(path) if file.read(4) == _ZSTD_MAGIC else ""
@@ -36,7 +36,7 @@ class Places(msgspec.Struct, frozen=True):
 
     def listing_of(self, medium: str) -> str:
         """Return the path of a medium's listing, empty where there is none."""
-        path = self.listings / (medium + LISTING)
+        path = self.listings / listing_name(medium)
         return str(path) if path.is_file() else ""
 
 
@@ -51,11 +51,11 @@ def count_records(path: str) -> int:
 
 def unknown_files(connection: sa.Connection, places: Places) -> Iterator[Violation]:
     """Yield I1 for each archive, and I10 for each listing, whose name is the id of no medium in the database."""
-    for path, _ in _unknown(connection, places.archives, ARCHIVE):
+    for path, _ in _unknown(connection, places.archives, ARCHIVE_SUFFIX):
         advice = "find out what it is an archive of, and ingest that"
         what = "an archive of a medium that the database does not know"
         yield Violation(Code.ARCHIVE_WITHOUT_COPY, what, path, Mend.PERSON, advice)
-    for path, medium in _unknown(connection, places.listings, LISTING):
+    for path, medium in _unknown(connection, places.listings, LISTING_SUFFIX):
         advice = f"tally media ingest {path}"
         yield Violation(
             Code.LISTING_WITHOUT_ROWS,

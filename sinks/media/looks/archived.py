@@ -8,7 +8,7 @@ import msgspec
 from sinks.media.looks.enumerated import listing_of
 from sinks.media.looks.imaged import image_of, map_of
 from sinks.media.looks.question import Look, Question, Troubles, hash_file, known_medium
-from tallystick.contracts.media import ARCHIVE_COUNTS, Form, Medium
+from tallystick.contracts.media import ARCHIVE_COUNTS, RESCUE_LOG_SUFFIX, Form, Medium, archive_name, listing_name
 from tallystick.storage.archives import Member, decode
 from tallystick.storage.disk import Progress
 
@@ -21,11 +21,6 @@ class Wanted(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
-def archive_of(medium: str, folder: Path) -> Path:
-    """Return where the archive of a medium lies."""
-    return folder / f"{medium}.tar.zst"
-
-
 def look_at_archive(question: Question) -> Look:
     """Return the ARCHIVE_COUNTS, and the BLAKE3 of the archive.
 
@@ -33,7 +28,7 @@ def look_at_archive(question: Question) -> Look:
     """
     medium = known_medium(question)
     progress: Progress = question.progress
-    archive = decode(archive_of(question.medium, question.settings.media_archives), progress=progress)
+    archive = decode(question.settings.media_archives / archive_name(question.medium), progress=progress)
     if troubles := _compare({member.name: member for member in archive.members}, medium, question):
         return Look({}, archive.digest, troubles)
     numbers = (len(archive.members), sum(member.size for member in archive.members), archive.size)
@@ -59,12 +54,12 @@ def _wanted(medium: Medium, question: Question) -> tuple[Wanted, ...]:
     """Return what must be in the archive: the image and what tells of it, else the listing."""
     settings, name = question.settings, medium.medium
     if medium.form in (Form.TREE, Form.LISTING):
-        return (Wanted(f"{name}.raw", listing_of(name, settings.media_listings)),)
+        return (Wanted(listing_name(name), listing_of(name, settings.media_listings)),)
     image = image_of(medium, settings)
-    log = image.with_name(f"{image.with_suffix('').name}-ddrescue.log")
+    log = image.with_name(f"{image.with_suffix('').name}{RESCUE_LOG_SUFFIX}")
     has_map = bool(medium.map) or medium.form is Form.DEVICE
     return (
         Wanted(f"{name}.img", image, medium.digest),
         *((Wanted(f"{name}.map", map_of(medium, settings)),) if has_map else ()),
-        *((Wanted(f"{name}-ddrescue.log", log),) if os.path.lexists(log) else ()),
+        *((Wanted(f"{name}{RESCUE_LOG_SUFFIX}", log),) if os.path.lexists(log) else ()),
     )

@@ -13,7 +13,7 @@ from blake3 import blake3
 from sinks.media.looks.question import Look, Question, read_file
 from tallystick.contracts import listings
 from tallystick.contracts.listings import Sidecar, Written
-from tallystick.contracts.media import RECORD_COUNTS
+from tallystick.contracts.media import RECORD_COUNTS, listing_name
 from tallystick.errors import ContractError
 from tallystick.storage.disk import open_for_reading, read_blocks, storage_errors
 from tallystick.storage.sorting import SortedKeys
@@ -27,12 +27,12 @@ _TOLD = ("excluded", "problems")
 
 def listing_of(medium: str, folder: Path) -> Path:
     """Return where the listing of a medium lies."""
-    return folder / f"{medium}.raw"
+    return folder / listing_name(medium)
 
 
 def sidecar_of(medium: str, folder: Path) -> Path:
     """Return where that lies what tells of the listing."""
-    return folder / f"{medium}.raw.json"
+    return folder / f"{listing_name(medium)}.json"
 
 
 def look_at_listing(question: Question) -> Look:

@@ -16,7 +16,7 @@ import msgspec
 from tallystick import __version__
 from tallystick.cli.media.telling import Told
 from tallystick.cli.terminal import safe
-from tallystick.contracts.media import ARCHIVED, COPIED, ENUMERATED, IMAGED, LOADED, ExitCode, Medium
+from tallystick.contracts.media import ARCHIVED, COPIED, ENUMERATED, IMAGED, LOADED, ExitCode, Medium, archive_name
 from tallystick.contracts.stages import Verdict
 
 NAMESPACE = "http://www.loc.gov/premis/v3"
@@ -134,7 +134,7 @@ def _add_objects(root: Element, medium: Medium, history: Sequence[Told]) -> None
         archive = _add_object(root, "file", f"{medium.medium}/archive")
         size = archived[-1].counts.get("archive_bytes", 0)
         _add_characteristics(archive, level=1, digest=archived[-1].digest, size=size, format_name="tar, in Zstandard")
-        _add(archive, "originalName", f"{medium.medium}.tar.zst")
+        _add(archive, "originalName", archive_name(medium.medium))
 
 
 def _add_object(root: Element, kind: str, identifier: str) -> Element:
