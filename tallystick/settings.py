@@ -181,6 +181,77 @@ class MediaSettings(_Section):
     """Of the files of a medium, the share that may fail before the copy as a whole has failed; 1 is no limit."""
 
 
+CollectionPattern = Annotated[str, Field(pattern=r"^[a-zA-Z0-9.*-]{1,317}$")]
+
+
+class AtprotoSettings(_Section):
+    """AT Protocol: what is checked, what is kept, and how much is asked of hosts and of this machine."""
+
+    validation: Literal["off", "hash", "signature", "inductive"] = "inductive"
+    """How much of a commit is checked (docs/explanation/atproto-validation.md), each level with those before it."""
+    plc_url: str = "https://plc.directory"
+    """The directory that resolves `did:plc`."""
+    resync: Literal["off", "known", "all"] = "known"
+    """Which repositories are fetched as a whole once they are not synchronised: none, those that were synchronised or
+    fetched before, or all that are heard of."""
+    begin: Literal["live", "oldest"] = "live"
+    """Where a stream begins that was never read: with what happens now, or with the oldest event that its host has."""
+    future_cursor: Literal["halt", "live", "oldest"] = "halt"
+    """What to do where a host has not come as far as the cursor. `halt`: the task ends and is not started again, as
+    the protocol wants a person to look; else go on with what happens now, or with the oldest event."""
+    collections: tuple[CollectionPattern, ...] = ()
+    """Which collections are kept: names, or patterns with `*`, such as `app.bsky.*`. None: all."""
+    dids: tuple[str, ...] = ()
+    """Which accounts are kept. None: all."""
+    languages: tuple[str, ...] = ()
+    """Of records that name their languages (`langs`), those that are kept, such as `de`; `de` stands for `de-AT` too.
+    None: all."""
+    ping_seconds: Seconds = 30.0
+    """How often a stream's connection is asked whether it is alive; without an answer in half of that it is dropped."""
+    idle_seconds: Annotated[float, Field(ge=0)] = 600.0
+    """After how many seconds without an event a stream that answers pings is connected anew; 0: never. A quiet host is
+    no fault: this only guards against servers that forget a subscriber."""
+    high_water_frames: Count = 5_000
+    """So many frames may wait for identities or for Kafka; then the socket is not read until there is room."""
+    high_water_bytes: Count = 64 * 1024 * 1024
+    """So many bytes of frames may wait."""
+    checkpoint_seconds: Seconds = 1.0
+    """How often a cursor is stored at most. After a crash so much is sent again, and counts once."""
+    reconnect_max_seconds: Seconds = 64.0
+    """The longest wait before a stream is connected again."""
+    identity_seconds: Seconds = 24 * 3600.0
+    """How long a resolved identity is used before it is resolved anew."""
+    identities: Count = 200_000
+    """How many resolved identities are kept in memory."""
+    http_seconds: Seconds = 30.0
+    """How long a host may take to answer a request that is no repository."""
+    fetchers: Count = 8
+    """How many repositories are fetched at once."""
+    fetchers_per_host: Count = 2
+    """How many of them from one host."""
+    fetch_seconds: Seconds = 900.0
+    """How long a fetch may take."""
+    fetch_bytes: Count = 1024 * 1024 * 1024
+    """How large a repository may be, in bytes of its CAR."""
+    fetch_slowest: Count = 1024
+    """Bytes a second below which a fetch is given up, over 30 seconds."""
+    fetch_tries: Count = 5
+    """How often a fetch is tried before its repository has failed; waits in between grow, up to an hour."""
+    relist_seconds: Seconds = 24 * 3600.0
+    """After how long the list of a host's repositories is asked for anew by a service that goes on."""
+    redis_url: SecretStr | None = None
+    """Where consumers of the streams of rsky-ingester are fed (`tally run atproto-redis`). None: nowhere."""
+
+
+class MetricsSettings(_Section):
+    """Where a service tells how it is: `/metrics` for Prometheus, `/health` and `/ready`."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """The port; 0 for any that is free. None: it isn't served."""
+    address: str = "127.0.0.1"
+    """The address that it is served at; `0.0.0.0` for all of this machine's."""
+
+
 ALL_SENSORS = "all"
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,254}|file:[^\x00-\x1f\x7f]{1,4096}")
 
@@ -263,6 +334,8 @@ class Settings(BaseSettings):
     verifier: VerifierSettings = VerifierSettings()
     status: StatusSettings = StatusSettings()
     media: MediaSettings = MediaSettings()
+    atproto: AtprotoSettings = AtprotoSettings()
+    metrics: MetricsSettings = MetricsSettings()
     sensor: tuple[SensorSettings, ...] = ()
     """The sensors, each a table `[[sensor]]`."""
 

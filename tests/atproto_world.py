@@ -9,10 +9,10 @@ from pathlib import Path
 import coincurve
 import libipld
 
-from producers.atproto.cids import Cid, cid_of
-from producers.atproto.mst import layer_of
-from producers.atproto.signatures import LABELER_KEY, Curve, PublicKey, key_of
-from producers.atproto.tids import tid_at
+from producers.atproto.protocol.cids import Cid, cid_of
+from producers.atproto.protocol.mst import layer_of
+from producers.atproto.protocol.signatures import LABELER_KEY, Curve, PublicKey, key_of
+from tallystick.contracts.tids import tid_at
 
 FIXTURES = Path(__file__).parent / "fixtures" / "atproto"
 SAMPLES = Path(__file__).parents[2] / "shared" / "samples" / "atproto"

@@ -1,1 +1,1 @@
-"""Producer of AT Protocol events. So far its pure core: bytes in, typed messages, commits and verdicts out; no I/O."""
+"""Producer of AT Protocol events: `protocol` is pure, bytes in and typed messages out; the rest reads hosts."""

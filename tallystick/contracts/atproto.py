@@ -3,13 +3,19 @@
 A commit is one record, keyed by the account's DID, so that the order of an account's commits survives partitions, and
 no commit is ever half there. CIDs are text (`bafyrei...`); records are JSON in the form of
 https://atproto.com/specs/data-model, where links are `{"$link": ...}` and bytes `{"$bytes": ...}`.
+
+A repository that was fetched as a whole is sliced (`contracts/slices.py`, schema `atproto/1`) into `atproto.snapshots`:
+its records in the order of their paths, each a `Stored`, then one `End`. Their slices have two headers more: `attempt`,
+decimal, and `rev`, the revision that the repository had.
 """
 
 from enum import StrEnum
+from hashlib import sha256
 from typing import Annotated
 
 import msgspec
 
+from tallystick.contracts.pipelines import Balance, Inspected, Pipeline, Stage
 from tallystick.contracts.topics import Topic
 
 SCHEMA = b"atproto/1"
@@ -17,9 +23,31 @@ SCHEMA = b"atproto/1"
 COMMITS = Topic(
     name="atproto.commits",
     key="did",
-    value="Commit",
+    value="RepositoryEvent",
     owner="producers/atproto",
-    summary="Every commit of every repository that is followed: all its operations, with their records.",
+    summary="Every commit of every repository that is followed, with its records; and what else tells how one stands.",
+)
+SNAPSHOTS = Topic(
+    name="atproto.snapshots",
+    key="did",
+    value="Slice of JSON lines, each a Stored, the last an End",
+    owner="producers/atproto",
+    summary="Repositories that were fetched as a whole: all records that one had at one revision.",
+)
+REPOSITORIES = Topic(
+    name="atproto.repositories",
+    key="did",
+    value="Repository",
+    owner="streams/repositories",
+    summary="How each repository stands: its last revision, and whether all that led to it is known.",
+    cleanup="compact",
+)
+FETCHES = Topic(
+    name="atproto.fetches",
+    key="did",
+    value="Fetch",
+    owner="producers/atproto, streams/repositories",
+    summary="Repositories that are to be fetched as a whole, for whoever does it.",
 )
 ACCOUNTS = Topic(
     name="atproto.accounts",
@@ -42,7 +70,37 @@ LABELS = Topic(
     owner="producers/atproto",
     summary="Every label, and every retraction of one, as its labeler signed it.",
 )
-TOPICS = (COMMITS, ACCOUNTS, IDENTITIES, LABELS)
+NOTICES = Topic(
+    name="atproto.notices",
+    key="host",
+    value="Notice",
+    owner="producers/atproto",
+    summary="What happened to the streams of hosts: gaps, cursors that were refused, silence, and what was done.",
+)
+TOPICS = (COMMITS, SNAPSHOTS, REPOSITORIES, FETCHES, ACCOUNTS, IDENTITIES, LABELS, NOTICES)
+
+FIREHOSE_KIND = "atproto.firehose"
+LABELS_KIND = "atproto.labels"
+LISTING_KIND = "atproto.listing"
+REPOSITORY_KIND = "atproto.repository"
+
+_SNAPSHOT_SEEN = (("atproto_snapshots", SNAPSHOTS.name),)
+PIPELINES = (
+    Pipeline(kind=FIREHOSE_KIND, stages=(Stage("followed", Balance()),), endless=True),
+    Pipeline(kind=LABELS_KIND, stages=(Stage("followed", Balance()),), endless=True),
+    Pipeline(kind=LISTING_KIND, stages=(Stage("listed", Balance()),), silence_seconds=300.0),
+    Pipeline(
+        kind=REPOSITORY_KIND,
+        stages=(
+            Stage("fetched", Balance()),
+            Stage("persisted", Inspected(claim="fetched", counts=("records",), observers=_SNAPSHOT_SEEN)),
+            Stage("verified", Inspected(claim="fetched", counts=("records", "stale"), observers=_SNAPSHOT_SEEN)),
+        ),
+        silence_seconds=300.0,
+    ),
+)
+"""A stream has a cursor; a list of repositories an end; of a repository its record set must be that of the tree which
+the account signed. `stale` are records that the database still has although the snapshot doesn't; none may be left."""
 
 Did = Annotated[
     str,
@@ -85,8 +143,8 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return f"{self.collection}/{self.rkey}"
 
 
-class Commit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One commit of one repository: the value of `atproto.commits`.
+class Commit(msgspec.Struct, frozen=True, omit_defaults=True, tag="commit", tag_field="event"):
+    """One commit of one repository.
 
     `rev` orders the commits of a repository, whichever host they came from; `since` is that of the one before, empty
     for the first. `cid` is the commit's own, `data` the root of its tree, `prev_data` that of the tree before, empty
@@ -107,7 +165,43 @@ class Commit(msgspec.Struct, frozen=True, omit_defaults=True):
     live: bool = True
 
 
-class Account(msgspec.Struct, frozen=True, omit_defaults=True):
+class Sync(msgspec.Struct, frozen=True, omit_defaults=True, tag="sync", tag_field="event"):
+    """The state that a repository has now, by the commit `cid` that the account signed, without what led to it.
+
+    If it isn't the state that is known, the repository is to be fetched.
+    """
+
+    did: Did
+    rev: str
+    host: str
+    cid: str
+    data: str
+    seq: int = 0
+    time: str = ""
+
+
+class Fetched(msgspec.Struct, frozen=True, omit_defaults=True, tag="fetched", tag_field="event"):
+    """The end of one try to fetch a repository as a whole from `host`.
+
+    All of its records are in `atproto.snapshots`, where `problem` is empty; else it says why not, and `status` is the
+    account's, where its host told one (`takendown`, `suspended`, `deactivated`, `deleted`). `whole` is False where only
+    a part was wanted: some collections, or what changed since a revision.
+    """
+
+    did: Did
+    host: str
+    attempt: int
+    at: str
+    rev: str = ""
+    cid: str = ""
+    data: str = ""
+    records: int = 0
+    whole: bool = True
+    problem: str = ""
+    status: str = ""
+
+
+class Account(msgspec.Struct, frozen=True, omit_defaults=True, tag="account", tag_field="event"):
     """What `host` says about an account: whether it is active, and if not, why.
 
     `status` is one of takendown, suspended, deleted, deactivated, desynchronized, throttled, or any other word.
@@ -119,6 +213,11 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     seq: int = 0
     time: str = ""
     status: str = ""
+
+
+RepositoryEvent = Commit | Sync | Fetched | Account
+"""What `atproto.commits` holds. An `Account` is there as well as in `atproto.accounts`, so that it keeps its place among
+the account's commits."""
 
 
 class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -157,6 +256,145 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
         return (self.src, self.uri, self.val, "" if self.cid is msgspec.UNSET else self.cid)
 
 
+class Stored(msgspec.Struct, frozen=True, omit_defaults=True, tag="record", tag_field="line", gc=False):
+    """One record of a repository that was fetched as a whole. `problem` says why there is no JSON of it."""
+
+    collection: str
+    rkey: str
+    cid: str
+    record: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    problem: str = ""
+
+
+class End(msgspec.Struct, frozen=True, omit_defaults=True, tag="end", tag_field="line"):
+    """The last line of a snapshot: how many records there were, and the root of their tree that the account signed.
+
+    `whole` is as in `Fetched`: of a part, what isn't in it is not gone.
+    """
+
+    cid: str
+    data: str
+    records: int
+    whole: bool = True
+
+
+SnapshotLine = Stored | End
+
+
+class Fetch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A repository is to be fetched as a whole from the account's own host, or from `host` where that is given.
+
+    It needs no fetch any more once a snapshot of `rev`, or of a later revision, is there. Of a part are wanted only the
+    records of `collections` (patterns as in the settings), or what changed since the revision `since`.
+    """
+
+    did: Did
+    why: str
+    at: str
+    host: str = ""
+    rev: str = ""
+    since: str = ""
+    collections: tuple[str, ...] = ()
+
+
+class Link(msgspec.Struct, frozen=True, gc=False):
+    """A commit that came while its repository was not synchronised: it led from the revision `since` to `rev`."""
+
+    since: str
+    rev: str
+    data: str
+
+
+class RepositoryState(StrEnum):
+    """The three states of a repository in https://atproto.com/specs/sync, and two in which none is to be had."""
+
+    DESYNCHRONISED = "desynchronised"
+    FETCHING = "fetching"
+    SYNCHRONISED = "synchronised"
+    INACTIVE = "inactive"
+    """Its account is not active, so that no host gives it away."""
+    FAILED = "failed"
+    """It could not be fetched, in more tries than are made."""
+
+
+class Repository(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a repository stands: the value of `atproto.repositories`.
+
+    `rev` and `data` are the last state that is known to be complete; empty where none is. `links` are the commits that
+    came since without being joined to it, the oldest first; where there were too many, `cut` says so. `status` is the
+    account's where it is not active. `problem` is why it is not synchronised, `fetches` how many fetches in a row
+    have not helped.
+    """
+
+    did: str
+    state: RepositoryState
+    rev: str = ""
+    data: str = ""
+    links: tuple[Link, ...] = ()
+    cut: bool = False
+    status: str = ""
+    problem: str = ""
+    fetches: int = 0
+    changed_at: str = ""
+
+
+class NoticeKind(StrEnum):
+    """What may happen to a stream."""
+
+    GAP = "gap"
+    """Between two events in a row numbers are missing; legal, as hosts leave out events of accounts that are gone."""
+    OUTDATED_CURSOR = "outdated_cursor"
+    """The host no longer has what follows the cursor: all between it and the next event is missing."""
+    FUTURE_CURSOR = "future_cursor"
+    """The host has not come as far as the cursor: its numbers were reset, or the cursor is another host's."""
+    TOO_SLOW = "consumer_too_slow"
+    SILENCE = "silence"
+    """No event for `atproto.idle_seconds`, while the connection answers."""
+    ZOMBIE = "zombie"
+    """The connection answers nothing, not even pings."""
+    DISCONNECTED = "disconnected"
+    """The connection ended, or could not be made; `detail` says how."""
+    FRAMING = "framing"
+    """What came is no frame, so that the connection was dropped."""
+    REFUSED = "refused"
+    """The host refuses the stream for good, such as by HTTP 404."""
+
+
+class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that happened to a stream of `host`, and what was done about it (`action`).
+
+    `before` is the last number that came before it, `after` the next one; 0 where there is none.
+    """
+
+    host: str
+    stream: str
+    kind: NoticeKind
+    at: str
+    action: str
+    before: int = 0
+    after: int = 0
+    detail: str = ""
+
+
+def stream_source_id(kind: str, host: str) -> str:
+    """Return the id of a host's stream, or of its list of repositories, as a source."""
+    return _short(f"{kind.removeprefix('atproto.')}:{host}")
+
+
+def repository_source_id(did: str) -> str:
+    """Return the id of a repository as a source: its DID, or a digest of one that is very long."""
+    return _short(did)
+
+
+def _short(name: str) -> str:
+    if len(name) <= _MAX_SOURCE_CHARS:
+        return name
+    return f"{name[: _MAX_SOURCE_CHARS - 65]}:{sha256(name.encode()).hexdigest()}"
+
+
+_MAX_SOURCE_CHARS = 200
+
+
 def event_id(did: str, rev: str, path: str) -> tuple[str, str, str]:
     """Return the identity of one operation: whichever host it came from, and however often, it is the same event."""
     return (did, rev, path)
@@ -164,6 +402,11 @@ def event_id(did: str, rev: str, path: str) -> tuple[str, str, str]:
 
 encode = msgspec.json.Encoder().encode
 decode_commit = msgspec.json.Decoder(Commit).decode
+decode_repository_event = msgspec.json.Decoder(RepositoryEvent).decode
+decode_snapshot_line = msgspec.json.Decoder(SnapshotLine).decode
+decode_repository = msgspec.json.Decoder(Repository).decode
+decode_fetch = msgspec.json.Decoder(Fetch).decode
+decode_notice = msgspec.json.Decoder(Notice).decode
 decode_account = msgspec.json.Decoder(Account).decode
 decode_identity = msgspec.json.Decoder(Identity).decode
 decode_label = msgspec.json.Decoder(Label).decode

@@ -73,6 +73,8 @@ def _type(schema: Schema) -> str:
         return " or ".join(_type(option) for option in schema["anyOf"])
     if "enum" in schema:
         return " or ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
+    if "type" not in schema:
+        return "any JSON"
     if schema["type"] == "array":
         items = schema["items"]
         return f"({', '.join(map(_type, items))})" if isinstance(items, list) else f"array of {_type(items)}"

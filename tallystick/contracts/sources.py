@@ -18,6 +18,7 @@ class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     `dead`; `whole` is then the digest of the content with them. Once that line is finished it is read again, and
     counted as well where it has become an event.
     `damage` is why the content could not be read to its end, as it was said together with the claim.
+    `cursor` is the source's own word for the position, where that is no number, such as a page of a list.
     """
 
     source: str
@@ -36,6 +37,7 @@ class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     unfinished: int = 0
     whole: str = ""
     damage: str = ""
+    cursor: str = ""
 
     @property
     def counts(self) -> dict[str, int]:

@@ -85,6 +85,14 @@ DEAD_LETTERS = Topic(
     owner="producers, streams, sinks",
     summary="What could not be taken as an event: its bytes, its source, its position and the reason.",
 )
+TASK_EXITS = Topic(
+    name="task.exits",
+    key="task",
+    value="TaskExit",
+    owner="supervisors",
+    summary="Each end of a supervised task: why it ended, with which code, and what was done about it.",
+    scaled=False,
+)
 
-SPINE = (SOURCE_POSITIONS, STAGES, SOURCE_STAGES, STAGE_OUTCOMES, STAGE_COMMANDS, DEAD_LETTERS)
+SPINE = (SOURCE_POSITIONS, STAGES, SOURCE_STAGES, STAGE_OUTCOMES, STAGE_COMMANDS, DEAD_LETTERS, TASK_EXITS)
 """The topics that every kind of source shares."""

@@ -7,9 +7,9 @@ from functools import partial
 import libipld
 import msgspec
 
-from producers.atproto.commits import commit_record
-from producers.atproto.messages import CommitMessage, read_message
-from producers.atproto.validation import Known, Level, Standing, validate_commit
+from producers.atproto.protocol.commits import commit_record
+from producers.atproto.protocol.messages import CommitMessage, read_message
+from producers.atproto.protocol.validation import Known, Level, Standing, validate_commit
 from tallystick.contracts.atproto import encode
 from tests.atproto_world import NOW_US, frames, keys
 

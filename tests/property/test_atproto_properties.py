@@ -15,21 +15,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.atproto.car import CarError, read_car
-from producers.atproto.cbor import CborError, skim
-from producers.atproto.cids import Cid, cid_of, cid_text
-from producers.atproto.commits import commit_record
-from producers.atproto.failures import Consequence, Invalid
-from producers.atproto.faults import Refusal
-from producers.atproto.framing import FrameError
-from producers.atproto.labels import LabelError, label_problem, newer, read_label
-from producers.atproto.messages import CommitMessage, LabelsMessage, SyncMessage, account_of, identity_of, read_message
-from producers.atproto.mst import MstError, decode_node, layer_of, walk
-from producers.atproto.records import RecordError, record_json
-from producers.atproto.tids import is_tid, tid_at, tid_microseconds
-from producers.atproto.trees import Tree, build
-from producers.atproto.validation import Known, Level, Standing, validate_commit, validate_sync
+from producers.atproto.protocol.car import CarError, read_car
+from producers.atproto.protocol.cbor import CborError, skim
+from producers.atproto.protocol.cids import Cid, cid_of, cid_text
+from producers.atproto.protocol.commits import commit_record
+from producers.atproto.protocol.failures import Consequence, Invalid
+from producers.atproto.protocol.faults import Refusal
+from producers.atproto.protocol.framing import FrameError
+from producers.atproto.protocol.labels import LabelError, label_problem, newer, read_label
+from producers.atproto.protocol.messages import (
+    CommitMessage,
+    LabelsMessage,
+    SyncMessage,
+    account_of,
+    identity_of,
+    read_message,
+)
+from producers.atproto.protocol.mst import MstError, decode_node, layer_of, walk
+from producers.atproto.protocol.records import RecordError, record_json
+from producers.atproto.protocol.trees import Tree, build
+from producers.atproto.protocol.validation import Known, Level, Standing, validate_commit, validate_sync
 from tallystick.contracts.atproto import Label, encode
+from tallystick.contracts.tids import is_tid, tid_at, tid_microseconds
 from tests.atproto_world import (
     LABELER,
     NOW_US,

@@ -6,11 +6,11 @@ from collections import Counter
 import msgspec
 import pytest
 
-from producers.atproto.car import read_car
-from producers.atproto.cids import cid_text
-from producers.atproto.commits import commit_record, read_signed
-from producers.atproto.labels import label_problem, newer, read_label
-from producers.atproto.messages import (
+from producers.atproto.protocol.car import read_car
+from producers.atproto.protocol.cids import cid_text
+from producers.atproto.protocol.commits import commit_record, read_signed
+from producers.atproto.protocol.labels import label_problem, newer, read_label
+from producers.atproto.protocol.messages import (
     CONSUMER_TOO_SLOW,
     FUTURE_CURSOR,
     OUTDATED_CURSOR,
@@ -23,9 +23,16 @@ from producers.atproto.messages import (
     SyncMessage,
     read_message,
 )
-from producers.atproto.mst import walk
-from producers.atproto.records import record_json
-from producers.atproto.validation import Known, Level, Standing, is_synchronised, validate_commit, validate_sync
+from producers.atproto.protocol.mst import walk
+from producers.atproto.protocol.records import record_json
+from producers.atproto.protocol.validation import (
+    Known,
+    Level,
+    Standing,
+    is_synchronised,
+    validate_commit,
+    validate_sync,
+)
 from tallystick.contracts.atproto import Action, Label, decode_commit, encode
 from tests.atproto_world import FIXTURES, LABELER, NOW_US, SAMPLES, content, frames, keys
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from producers.atproto.car import MAX_BLOCK_BYTES, Car, CarError, CarReason, read_car
-from producers.atproto.cids import RAW, cid_from_text, cid_of, cid_text
+from producers.atproto.protocol.car import MAX_BLOCK_BYTES, Car, CarError, CarReason, read_car
+from producers.atproto.protocol.cids import RAW, cid_from_text, cid_of, cid_text
 from tests.atproto_world import car, cbor, section, varint
 
 ONE, TWO = cbor({"n": 1}), cbor({"n": 2})

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from producers.atproto import framing
-from producers.atproto.framing import FrameError, FrameReason
-from producers.atproto.messages import (
+from producers.atproto.protocol import framing
+from producers.atproto.protocol.framing import FrameError, FrameReason
+from producers.atproto.protocol.messages import (
     AccountMessage,
     CommitMessage,
     ErrorMessage,

@@ -4,9 +4,9 @@ from itertools import permutations
 
 import pytest
 
-from producers.atproto.labels import LabelError, LabelReason, label_problem, newer, read_label
-from producers.atproto.messages import LabelsMessage, read_message
-from producers.atproto.signatures import SignatureProblem
+from producers.atproto.protocol.labels import LabelError, LabelReason, label_problem, newer, read_label
+from producers.atproto.protocol.messages import LabelsMessage, read_message
+from producers.atproto.protocol.signatures import SignatureProblem
 from tallystick.contracts.atproto import Label, decode_label, encode
 from tests.atproto_world import LABELER, frame, frames, keys
 

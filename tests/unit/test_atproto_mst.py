@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from producers.atproto.cids import Cid, cid_from_text, cid_of, cid_text
-from producers.atproto.mst import EMPTY_TREE, MstError, MstReason, decode_node, encode_node, layer_of, walk
-from producers.atproto.trees import Tree, build
+from producers.atproto.protocol.cids import Cid, cid_from_text, cid_of, cid_text
+from producers.atproto.protocol.mst import EMPTY_TREE, MstError, MstReason, decode_node, encode_node, layer_of, walk
+from producers.atproto.protocol.trees import Tree, build
 from tests.atproto_world import cbor, node, tree_by_the_book
 
 # Known answers of the protocol's own implementations.

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from producers.atproto.cids import cid_of, cid_text
-from producers.atproto.records import MAX_RECORD_BYTES, RecordError, RecordReason, record_json
-from producers.atproto.tids import is_tid, tid_at, tid_microseconds
+from producers.atproto.protocol.cids import cid_of, cid_text
+from producers.atproto.protocol.records import MAX_RECORD_BYTES, RecordError, RecordReason, record_json
+from tallystick.contracts.tids import is_tid, tid_at, tid_microseconds
 from tests.atproto_world import cbor
 
 CID = cid_of(b"x")

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from producers.atproto.signatures import (
+from producers.atproto.protocol.signatures import (
     LABELER_KEY,
     Curve,
     KeyReason,

@@ -5,13 +5,12 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from producers.atproto.cids import Cid, cid_from_text, cid_of, cid_text
-from producers.atproto.commits import MAX_COMMIT_BYTES, commit_record
-from producers.atproto.failures import Consequence, Failure, Invalid, consequence_of
-from producers.atproto.messages import CommitMessage, SyncMessage, read_message
-from producers.atproto.mst import EMPTY_TREE
-from producers.atproto.tids import tid_at
-from producers.atproto.validation import (
+from producers.atproto.protocol.cids import Cid, cid_from_text, cid_of, cid_text
+from producers.atproto.protocol.commits import MAX_COMMIT_BYTES, commit_record
+from producers.atproto.protocol.failures import Consequence, Failure, Invalid, consequence_of
+from producers.atproto.protocol.messages import CommitMessage, SyncMessage, read_message
+from producers.atproto.protocol.mst import EMPTY_TREE
+from producers.atproto.protocol.validation import (
     Known,
     Level,
     Standing,
@@ -20,6 +19,7 @@ from producers.atproto.validation import (
     validate_sync,
 )
 from tallystick.contracts.atproto import Commit, Op, decode_commit, encode, event_id
+from tallystick.contracts.tids import tid_at
 from tests.atproto_world import NOW_US, Repository, car, frame, tree_by_the_book
 
 Body = dict[str, object]

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 import msgspec
 from libipld import decode_dag_cbor
 
-from producers.atproto.faults import Refusal
+from producers.atproto.protocol.faults import Refusal
 
 TRUSTED_BYTES = 64 * 1024
 MAX_ITEMS = 250_000

@@ -7,9 +7,9 @@ to the tree of the commit before ("Inductive Firehose": https://atproto.com/spec
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from producers.atproto.cids import Cid, cid_of
-from producers.atproto.faults import shown
-from producers.atproto.mst import (
+from producers.atproto.protocol.cids import Cid, cid_of
+from producers.atproto.protocol.faults import shown
+from producers.atproto.protocol.mst import (
     EMPTY_TREE,
     Blocks,
     MstError,

@@ -13,9 +13,9 @@ from hashlib import sha256
 import msgspec
 from libipld import encode_dag_cbor
 
-from producers.atproto.cbor import CborError, decode, typed
-from producers.atproto.cids import Cid, cid_of, cid_text, is_cid
-from producers.atproto.faults import Refusal, shown
+from producers.atproto.protocol.cbor import CborError, decode, typed
+from producers.atproto.protocol.cids import Cid, cid_of, cid_text, is_cid
+from producers.atproto.protocol.faults import Refusal, shown
 
 _PATH = re.compile(rb"[a-zA-Z0-9.-]{1,317}/[a-zA-Z0-9_~.:-]{1,512}")
 

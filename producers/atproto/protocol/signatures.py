@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from producers.atproto.faults import Refusal, shown
+from producers.atproto.protocol.faults import Refusal, shown
 
 REPOSITORY_KEY = "#atproto"
 LABELER_KEY = "#atproto_label"

@@ -9,9 +9,9 @@ from enum import StrEnum
 import cbor2
 import orjson
 
-from producers.atproto.cbor import CborError, decode
-from producers.atproto.cids import cid_text
-from producers.atproto.faults import Refusal, shown
+from producers.atproto.protocol.cbor import CborError, decode
+from producers.atproto.protocol.cids import cid_text
+from producers.atproto.protocol.faults import Refusal, shown
 
 MAX_RECORD_BYTES = 1024 * 1024
 """The protocol's limit is 1 MB; whether that means 1000 or 1024 is left to the host."""

@@ -9,16 +9,16 @@ from enum import IntEnum
 
 import msgspec
 
-from producers.atproto.cids import Cid, cid_text, is_cid
-from producers.atproto.commits import MAX_COMMIT_BYTES, Commit, SignedCommit, open_commit, open_sync
-from producers.atproto.failures import Failure, Invalid
-from producers.atproto.faults import shown
-from producers.atproto.messages import MAX_OPS, CommitMessage, RepoOp, SyncMessage
-from producers.atproto.mst import EMPTY_TREE, MstError
-from producers.atproto.signatures import PublicKey
-from producers.atproto.tids import MAX_AHEAD_US, is_tid, tid_microseconds
-from producers.atproto.trees import Tree
+from producers.atproto.protocol.cids import Cid, cid_text, is_cid
+from producers.atproto.protocol.commits import MAX_COMMIT_BYTES, Commit, SignedCommit, open_commit, open_sync
+from producers.atproto.protocol.failures import Failure, Invalid
+from producers.atproto.protocol.faults import shown
+from producers.atproto.protocol.messages import MAX_OPS, CommitMessage, RepoOp, SyncMessage
+from producers.atproto.protocol.mst import EMPTY_TREE, MstError
+from producers.atproto.protocol.signatures import PublicKey
+from producers.atproto.protocol.trees import Tree
 from tallystick.contracts.atproto import Action
+from tallystick.contracts.tids import MAX_AHEAD_US, is_tid, tid_microseconds
 
 
 class Level(IntEnum):

@@ -9,9 +9,9 @@ from hashlib import sha256
 
 import msgspec
 
-from producers.atproto.cbor import CborError, decode, typed
-from producers.atproto.cids import CID_BYTES, Cid, cid_text, is_cid
-from producers.atproto.faults import Refusal, shown
+from producers.atproto.protocol.cbor import CborError, decode, typed
+from producers.atproto.protocol.cids import CID_BYTES, Cid, cid_text, is_cid
+from producers.atproto.protocol.faults import Refusal, shown
 
 MAX_BLOCK_BYTES = 2 * 1024 * 1024
 MAX_HEADER_BYTES = 4096

@@ -3,13 +3,13 @@
 import msgspec
 from libipld import encode_dag_cbor
 
-from producers.atproto.car import Car, CarError, CarReason, read_car
-from producers.atproto.cbor import CborError, decode, typed
-from producers.atproto.cids import Cid, cid_text, is_cid
-from producers.atproto.failures import Failure, Invalid
-from producers.atproto.faults import shown
-from producers.atproto.messages import CommitMessage, RepoOp, SyncMessage, time_of
-from producers.atproto.records import RecordError, record_json
+from producers.atproto.protocol.car import Car, CarError, CarReason, read_car
+from producers.atproto.protocol.cbor import CborError, decode, typed
+from producers.atproto.protocol.cids import Cid, cid_text, is_cid
+from producers.atproto.protocol.failures import Failure, Invalid
+from producers.atproto.protocol.faults import shown
+from producers.atproto.protocol.messages import CommitMessage, RepoOp, SyncMessage, time_of
+from producers.atproto.protocol.records import RecordError, record_json
 from tallystick.contracts.atproto import Action, Did
 from tallystick.contracts.atproto import Commit as CommitRecord
 from tallystick.contracts.atproto import Op as OpRecord

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from producers.atproto.faults import Refusal
+from producers.atproto.protocol.faults import Refusal
 
 
 class Consequence(StrEnum):

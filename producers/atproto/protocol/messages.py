@@ -9,8 +9,8 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from producers.atproto.cbor import typed
-from producers.atproto.framing import ERROR, MESSAGE, Frame, FrameError, FrameReason, read_body, split_frame
+from producers.atproto.protocol.cbor import typed
+from producers.atproto.protocol.framing import ERROR, MESSAGE, Frame, FrameError, FrameReason, read_body, split_frame
 from tallystick.contracts import timestamps
 from tallystick.contracts.atproto import INVALID_HANDLE, Account, Action, Did, Identity, Seq
 

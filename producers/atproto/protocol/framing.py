@@ -9,8 +9,8 @@ from enum import StrEnum
 import cbor2
 import msgspec
 
-from producers.atproto.cbor import CborError, decode, skim
-from producers.atproto.faults import Refusal, shown
+from producers.atproto.protocol.cbor import CborError, decode, skim
+from producers.atproto.protocol.faults import Refusal, shown
 
 MAX_FRAME_BYTES = 5 * 1024 * 1024
 """The protocol's limit is 5 MB; whether that means 1000 or 1024 is left to the emitter."""

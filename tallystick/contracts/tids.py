@@ -21,12 +21,17 @@ def is_tid(text: str) -> bool:
 
 def tid_microseconds(tid: str) -> int:
     """Return the time within a TID, in microseconds since 1970. Raises ValueError where it is none."""
+    return tid_number(tid) >> 10
+
+
+def tid_number(tid: str) -> int:
+    """Return a TID as a number of 63 bits, which sorts as the text does. Raises ValueError where it is none."""
     if not is_tid(tid):
         raise ValueError(f"no TID: {tid[:32]!r}")
     number = 0
     for character in tid:
         number = number << 5 | _VALUES[character]
-    return number >> 10
+    return number
 
 
 def tid_at(microseconds: int, clock: int = 0) -> str:

@@ -8,9 +8,9 @@ from enum import StrEnum
 import msgspec
 from libipld import encode_dag_cbor
 
-from producers.atproto.cbor import typed
-from producers.atproto.faults import Refusal, shown
-from producers.atproto.signatures import PublicKey, SignatureProblem
+from producers.atproto.protocol.cbor import typed
+from producers.atproto.protocol.faults import Refusal, shown
+from producers.atproto.protocol.signatures import PublicKey, SignatureProblem
 from tallystick.contracts import timestamps
 from tallystick.contracts.atproto import Did, Label
 
