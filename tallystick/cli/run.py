@@ -14,6 +14,7 @@ import typer
 from producers.cowrie.formats import Format
 from producers.cowrie.plan import Begin, Plan, Until
 from producers.cowrie.selection import Followed, Job
+from tallystick.cli.atproto import backfill_roles, stream_roles
 from tallystick.cli.entry import run
 from tallystick.cli.media import roles as media_roles
 from tallystick.cli.role_words import teller
@@ -47,6 +48,8 @@ def _roles() -> typer.Typer:
     for command in (reader, rekey, importer, retrier, agents, sinks, verifier):
         roles.command()(command)
     media_roles.register(roles)
+    stream_roles.register(roles)
+    backfill_roles.register(roles)
     roles.command("all")(everything)
     return roles
 

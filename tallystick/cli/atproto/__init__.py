@@ -1,0 +1,1 @@
+"""`tally atproto …` and the roles behind it."""
