@@ -216,8 +216,8 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True, tag="account", ta
 
 
 RepositoryEvent = Commit | Sync | Fetched | Account
-"""What `atproto.commits` holds. An `Account` is there as well as in `atproto.accounts`, so that it keeps its place among
-the account's commits."""
+"""What `atproto.commits` holds. An `Account` is there as well as in `atproto.accounts`, so that it keeps its place
+among the account's commits."""
 
 
 class Identity(msgspec.Struct, frozen=True, omit_defaults=True):

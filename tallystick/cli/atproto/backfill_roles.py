@@ -1,9 +1,12 @@
 """The roles under `tally run` that list and fetch repositories: each imports what it needs within its function."""
 
+from collections.abc import Callable
+
 import typer
 
 
 def register(roles: typer.Typer) -> None:
     """Add them to `tally run`."""
-    for command in ():
+    commands: tuple[Callable[..., None], ...] = ()
+    for command in commands:
         roles.command()(command)
