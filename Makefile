@@ -8,12 +8,13 @@ export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench fmt lock clean
+.PHONY: help demo test live check bench fmt lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    generate a honeypot log, load it, show what it tells"
 	@echo "make test    run all tests but the benchmark (more options: PYTEST_ARGS='-k word')"
+	@echo "make live    run the tests against a real PDS, which need Node 20 and npm"
 	@echo "make check   lint, formatting, types, import layers, links of the documentation"
 	@echo "make bench   measure the throughput"
 	@echo "make fmt     format the code"
@@ -29,6 +30,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults tests/integration tests/property tests/unit $(PYTEST_ARGS)
+
+live: $(READY)
+	@$(BIN)/python -m pytest -q --timeout 1200 tests/live $(PYTEST_ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .
