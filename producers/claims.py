@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tallystick.contracts import stages, timestamps
 from tallystick.contracts.sources import Ends
 from tallystick.contracts.topics import STAGES
-from tallystick.kafka.publisher import Publisher
+from tallystick.kafka.publisher import Delivered, Publisher
 from tallystick.settings import Settings
 
 _NEWS_SECONDS = 1.0
@@ -68,7 +68,7 @@ class Attempt:
         if passed >= self._every or (self._behind and passed >= _NEWS_SECONDS and not self._is_behind()):
             self.start()
 
-    def claim(self, *, counts: dict[str, int], ends: Ends, digest: str) -> None:
+    def claim(self, *, counts: dict[str, int], ends: Ends, digest: str, on_delivery: Delivered | None = None) -> None:
         """Say what was emitted since the beginning of the source; all of it must be acknowledged."""
         self._send(
             stages.Claimed(
@@ -82,10 +82,11 @@ class Attempt:
                 ends=ends,
                 digest=digest,
                 run=self._run,
-            )
+            ),
+            on_delivery,
         )
 
-    def fail(self, reason: str, *, exit_code: int | None = None) -> None:
+    def fail(self, reason: str, *, exit_code: int | None = None, on_delivery: Delivered | None = None) -> None:
         """Say that the attempt has failed, and why."""
         self._send(
             stages.Failed(
@@ -98,12 +99,13 @@ class Attempt:
                 reason=reason,
                 projection=self._projection,
                 exit_code=exit_code,
-            )
+            ),
+            on_delivery,
         )
 
     def _is_behind(self) -> bool:
         reach = self._reach() if self._reach else None
         return reach is not None and reach.position < reach.end
 
-    def _send(self, event: stages.StageEvent) -> None:
-        self._publisher.send(self._topic, key=self.source.encode(), value=stages.encode(event))
+    def _send(self, event: stages.StageEvent, on_delivery: Delivered | None = None) -> None:
+        self._publisher.send(self._topic, key=self.source.encode(), value=stages.encode(event), on_delivery=on_delivery)

@@ -191,6 +191,10 @@ class AtprotoSettings(_Section):
     """How much of a commit is checked (docs/explanation/atproto-validation.md), each level with those before it."""
     plc_url: str = "https://plc.directory"
     """The directory that resolves `did:plc`."""
+    private_hosts: bool = False
+    """Whether hosts that DID documents name may lie at private addresses, or on this machine. Anybody can write a DID
+    document, and so have this program ask what only it can reach; hosts that are named here or on the command line are
+    always asked."""
     resync: Literal["off", "known", "all"] = "known"
     """Which repositories are fetched as a whole once they are not synchronised: none, those that were synchronised or
     fetched before, or all that are heard of."""

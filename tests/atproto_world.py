@@ -122,6 +122,13 @@ class Repository:
         self.data: Cid | None = None
         self.records: dict[str, Cid] = {}
         self.blocks: dict[Cid, bytes] = {}
+        self.signed = b""
+
+    def export(self) -> bytes:
+        """Return the CAR of the whole repository, as `getRepo` has it."""
+        _, nodes = tree_by_the_book({path.encode(): cid for path, cid in self.records.items()})
+        records = {cid: self.blocks[cid] for cid in self.records.values()}
+        return car(cid_of(self.signed), {cid_of(self.signed): self.signed, **nodes, **records})
 
     def sign(self, fields: Mapping[str, object]) -> bytes:
         """Return the block of a commit object with `fields`, signed."""
@@ -145,6 +152,7 @@ class Repository:
         self.rev = tid_at(self._clock)
         self.data, nodes = tree_by_the_book({path.encode(): cid for path, cid in self.records.items()})
         signed = self.sign({"did": self.did, "version": 3, "rev": self.rev, "prev": None, "data": self.data})
+        self.signed = signed
         body = {
             "seq": self._seq,
             "repo": self.did,

@@ -1,4 +1,4 @@
-"""CAR files (v1): where each block lies, without decoding any.
+"""CAR files (v1): where each block lies, without decoding any. One in a file is for `stored_car`.
 
 A varint and a header {roots, version: 1}, then for each block a varint, its CID and its bytes, in any order.
 Source: https://ipld.io/specs/transport/car/carv1/
@@ -6,6 +6,7 @@ Source: https://ipld.io/specs/transport/car/carv1/
 
 from enum import StrEnum
 from hashlib import sha256
+from mmap import mmap
 
 import msgspec
 
@@ -14,8 +15,13 @@ from producers.atproto.protocol.cids import CID_BYTES, Cid, cid_text, is_cid
 from producers.atproto.protocol.faults import Refusal, shown
 
 MAX_BLOCK_BYTES = 2 * 1024 * 1024
+MAX_SECTION_BYTES = MAX_BLOCK_BYTES + CID_BYTES
 MAX_HEADER_BYTES = 4096
 MAX_VARINT_BYTES = 9
+
+
+Bytes = bytes | mmap
+"""What a CAR may lie in."""
 
 
 class CarReason(StrEnum):
@@ -65,18 +71,14 @@ def read_car(data: bytes, *, max_bytes: int, max_blocks: int) -> Car:
     size = len(data)
     if size > max_bytes:
         raise CarError(CarReason.TOO_LARGE, f"{size} bytes, {max_bytes} may be")
-    root, at = _read_header(data)
+    root, at = read_header(data)
     spans: dict[Cid, tuple[int, int]] = {}
     while at < size:
-        length, at = _varint(data, at)
+        length, at = varint(data, at)
         start, end = at + CID_BYTES, at + length
-        if end > size:
-            raise CarError(CarReason.TRUNCATED, f"a block of {length} bytes at {at}, but only {size - at} follow")
-        if length > MAX_BLOCK_BYTES + CID_BYTES:
-            raise CarError(CarReason.BLOCK_TOO_LARGE, f"{end - start} bytes at {start}")
         cid = data[at:start]
-        if start > end or not is_cid(cid):
-            raise CarError(CarReason.CID, f"at {at}: {shown(cid[: min(length, 8)])}")
+        if not CID_BYTES <= length <= MAX_SECTION_BYTES or end > size or not is_cid(cid):
+            raise unusable_section(cid, at, length, size)
         if len(spans) == max_blocks:
             raise CarError(CarReason.TOO_MANY_BLOCKS, f"more than {max_blocks}")
         spans[cid] = (start, end)
@@ -84,13 +86,23 @@ def read_car(data: bytes, *, max_bytes: int, max_blocks: int) -> Car:
     return Car(data, root, spans)
 
 
+def unusable_section(cid: bytes, at: int, length: int, size: int) -> CarError:
+    """Return why the `length` bytes at `at`, which begin with `cid`, are no block of a CAR of `size` bytes."""
+    if at + length > size:
+        return CarError(CarReason.TRUNCATED, f"a block of {length} bytes at {at}, but only {size - at} follow")
+    if length > MAX_SECTION_BYTES:
+        return CarError(CarReason.BLOCK_TOO_LARGE, f"{length - CID_BYTES} bytes at {at + CID_BYTES}")
+    return CarError(CarReason.CID, f"at {at}: {shown(cid[: min(length, 8)])}")
+
+
 class _Header(msgspec.Struct):
     version: int
     roots: list[bytes]
 
 
-def _read_header(data: bytes) -> tuple[Cid, int]:
-    length, at = _varint(data, 0)
+def read_header(data: Bytes) -> tuple[Cid, int]:
+    """Return the first root, and where the blocks begin. Raises CarError."""
+    length, at = varint(data, 0)
     if not 0 < length <= MAX_HEADER_BYTES:
         raise CarError(CarReason.HEADER, f"of {length} bytes")
     if at + length > len(data):
@@ -108,7 +120,7 @@ def _read_header(data: bytes) -> tuple[Cid, int]:
     return header.roots[0], at + length
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def varint(data: Bytes, at: int) -> tuple[int, int]:
     """Return an unsigned LEB128 number and where it ends. Nearly all of them have one byte or two."""
     if at < len(data) and (first := data[at]) < 128:
         return first, at + 1

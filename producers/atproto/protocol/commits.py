@@ -10,6 +10,7 @@ from producers.atproto.protocol.failures import Failure, Invalid
 from producers.atproto.protocol.faults import shown
 from producers.atproto.protocol.messages import CommitMessage, RepoOp, SyncMessage, time_of
 from producers.atproto.protocol.records import RecordError, record_json
+from producers.atproto.protocol.stored_car import StoredCar
 from tallystick.contracts.atproto import Action, Did
 from tallystick.contracts.atproto import Commit as CommitRecord
 from tallystick.contracts.atproto import Op as OpRecord
@@ -81,7 +82,7 @@ def _open_car(blocks: bytes, max_bytes: int, *, check_hashes: bool) -> Car:
     return car
 
 
-def read_signed(cid: Cid, car: Car) -> SignedCommit:
+def read_signed(cid: Cid, car: Car | StoredCar) -> SignedCommit:
     """Return the commit object with this CID, of a commit or a whole repository. Raises Invalid."""
     if (block := car.get(cid)) is None:
         raise Invalid(Failure.COMMIT_UNREADABLE, f"its block is missing: {shown(cid.hex())}")

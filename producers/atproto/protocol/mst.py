@@ -125,6 +125,21 @@ def walk(root: Cid, blocks: Blocks, *, max_nodes: int) -> Iterator[tuple[str, Ci
     occurs only once, as it must in a tree. Raises MstError in the midst of it; what was yielded before stays true only
     if nothing is raised. Holds the nodes between the root and where it is.
     """
+    return _walk(root, lambda cid: load_node(cid, blocks), max_nodes)
+
+
+def walk_present(root: Cid, blocks: Blocks, *, max_nodes: int) -> Iterator[tuple[str, Cid]]:
+    """Do the same for a part of a tree, such as what has changed since a revision: a subtree whose node is not there is
+    passed over. Of what a node names that is there, the records may be missing too.
+    """
+
+    def load(cid: Cid) -> Node | None:
+        return None if (block := blocks(cid)) is None else decode_node(block)
+
+    return _walk(root, load, max_nodes)
+
+
+def _walk(root: Cid, load: Callable[[Cid], Node | None], max_nodes: int) -> Iterator[tuple[str, Cid]]:
     seen: set[Cid] = set()
     before = b""
     # What is still to do: a subtree to enter, with its layer (None: yet unknown), or a record to yield, with its key.
@@ -142,7 +157,8 @@ def walk(root: Cid, blocks: Blocks, *, max_nodes: int) -> Iterator[tuple[str, Ci
         seen.add(cid)
         if len(seen) > max_nodes:
             raise MstError(MstReason.TOO_LARGE, f"more than {max_nodes} nodes")
-        node = load_node(cid, blocks)
+        if (node := load(cid)) is None:
+            continue
         below = check_layer(node, layer) - 1
         for key, value, link in zip(reversed(node.keys), reversed(node.values), reversed(node.links), strict=False):
             if link is not None:
