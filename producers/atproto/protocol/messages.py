@@ -142,6 +142,15 @@ def read_message(message: bytes) -> Message:
             return UnknownMessage(frame.op, frame.type)
 
 
+def seq_of(message: bytes) -> int:
+    """Return the number of an event of which nothing else may be usable; 0 where it can't be told."""
+    try:
+        seq = read_body(split_frame(message)).get("seq")
+    except FrameError:
+        return 0
+    return seq if isinstance(seq, int) and not isinstance(seq, bool) and 1 <= seq < 2**53 else 0
+
+
 def _convert(frame: Frame, type_: type[T]) -> T:
     try:
         return typed(read_body(frame), type_)
