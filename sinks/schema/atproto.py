@@ -17,10 +17,6 @@ def _seq() -> sa.Column[int]:
     return sa.Column("seq", NUMBER, nullable=False, server_default="0", comment=comment)
 
 
-def _updated_at() -> sa.Column[str]:
-    return sa.Column("updated_at", MOMENT, nullable=False, server_default=Now())
-
-
 atproto_records = sa.Table(
     "atproto_records",
     metadata,
@@ -39,7 +35,7 @@ atproto_records = sa.Table(
     sa.Column("fetched_revision", NUMBER, comment="of the newest snapshot that it was in"),
     sa.Column("fetched_attempt", NUMBER, comment="the attempt which that is of"),
     sa.Column("fetched_cid", sa.Text, comment="its cid there"),
-    _updated_at(),
+    sa.Column("updated_at", MOMENT, nullable=False, server_default=Now()),
     sa.PrimaryKeyConstraint("did", "collection", "rkey", name="pk_atproto_records"),
     sa.Index("ix_atproto_records_collection", "collection"),
 )
@@ -66,7 +62,6 @@ atproto_repos = sa.Table(
     _text("account_status", "the account's, where it is not active"),
     sa.Column("fetches", NUMBER, nullable=False, server_default="0", comment="fetches in a row that have not helped"),
     sa.Column("changed_at", MOMENT, comment="when the state changed"),
-    _updated_at(),
     sa.Index("ix_atproto_repos_state", "state"),
 )
 
@@ -81,7 +76,6 @@ atproto_snapshots = sa.Table(
     sa.Column("cid", sa.Text, nullable=False, comment="of the commit"),
     sa.Column("data", sa.Text, nullable=False, comment="root of its tree"),
     sa.Column("records", NUMBER, nullable=False),
-    _updated_at(),
 )
 
 atproto_accounts = sa.Table(

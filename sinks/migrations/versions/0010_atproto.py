@@ -43,7 +43,7 @@ def upgrade() -> None:
         sa.Column("fetched_revision", NUMBER, comment="of the newest snapshot that it was in"),
         sa.Column("fetched_attempt", NUMBER, comment="the attempt which that is of"),
         sa.Column("fetched_cid", sa.Text, comment="its cid there"),
-        _updated_at(),
+        sa.Column("updated_at", MOMENT, nullable=False, server_default=Now()),
         sa.PrimaryKeyConstraint("did", "collection", "rkey", name="pk_atproto_records"),
     )
     op.create_table(
@@ -71,7 +71,6 @@ def upgrade() -> None:
             "fetches", NUMBER, nullable=False, server_default="0", comment="fetches in a row that have not helped"
         ),
         sa.Column("changed_at", MOMENT, comment="when the state changed"),
-        _updated_at(),
     )
     op.create_table(
         "atproto_snapshots",
@@ -83,7 +82,6 @@ def upgrade() -> None:
         sa.Column("cid", sa.Text, nullable=False, comment="of the commit"),
         sa.Column("data", sa.Text, nullable=False, comment="root of its tree"),
         sa.Column("records", NUMBER, nullable=False),
-        _updated_at(),
     )
     op.create_table(
         "atproto_accounts",
@@ -178,10 +176,6 @@ def _text(name: str, comment: str | None = None) -> sa.Column[str]:
 def _seq() -> sa.Column[int]:
     comment = "of the event in the stream of host; 0 where it was no stream"
     return sa.Column("seq", NUMBER, nullable=False, server_default="0", comment=comment)
-
-
-def _updated_at() -> sa.Column[str]:
-    return sa.Column("updated_at", MOMENT, nullable=False, server_default=Now())
 
 
 # Where an account moved, its old host calls it inactive and its new one active: the newest word counts.
