@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
-from sinks.schema import metadata, ntt
+from sinks.schema import atproto, metadata, ntt
 from sinks.schema.compatibility import VIEWS
 from sinks.schema.inventories import PASSWORD_STATISTICS
 from tallystick.errors import ForeignDatabaseError
@@ -19,7 +19,7 @@ _MARKS = {
 }
 """Columns that cowrieprocessor's tables have in all of its versions, and ours never."""
 _NEEDED = 2
-_OURS = metadata.tables.keys() | VIEWS.keys() | ntt.VIEWS.keys() | {PASSWORD_STATISTICS}
+_OURS = metadata.tables.keys() | VIEWS.keys() | ntt.VIEWS.keys() | atproto.VIEWS.keys() | {PASSWORD_STATISTICS}
 
 
 def refuse_foreign_database(connection: sa.Connection) -> None:

@@ -10,6 +10,14 @@ import msgspec
 import sqlalchemy as sa
 
 from sinks import dead_letters, inventories, raw_events, session_rows, sources
+from sinks.atproto import rows as atproto_rows
+from sinks.atproto.accounts import Accounts
+from sinks.atproto.commits import Commits
+from sinks.atproto.identities import Identities
+from sinks.atproto.labels import Labels
+from sinks.atproto.notices import Notices
+from sinks.atproto.repositories import Repositories
+from sinks.atproto.snapshots import Snapshots
 from sinks.media import rows as media_rows
 from sinks.media.copies import Copies
 from sinks.media.inodes import Inodes
@@ -23,7 +31,7 @@ from tallystick.errors import UsageError
 
 
 class Owned(msgspec.Struct, frozen=True, eq=False):
-    """A table whose rows only one sink writes, and the columns of it that the sink fills."""
+    """A table, and the columns of it that its sink fills, or its sink and those of `TOGETHER` with it."""
 
     table: sa.Table
     filled: tuple[str, ...]
@@ -78,15 +86,31 @@ OWNED: Mapping[str, tuple[Owned, ...]] = {
     Inodes.name: _owned(media_rows.INODES, media_rows.PATHS, media_rows.PROBLEMS),
     Copies.name: _owned(media_rows.COPIES, media_rows.BLOBS),
     Runs.name: _owned(media_rows.RUNS),
+    Commits.name: _owned(atproto_rows.RECORDS, atproto_rows.REPOS),
+    Snapshots.name: _owned(atproto_rows.SNAPSHOTS),
+    Repositories.name: (),
+    Accounts.name: _owned(atproto_rows.ACCOUNTS),
+    Identities.name: _owned(atproto_rows.IDENTITIES),
+    Labels.name: _owned(atproto_rows.LABELS, atproto_rows.HISTORY),
+    Notices.name: _owned(atproto_rows.NOTICES),
 }
 """What each sink owns."""
 
+TOGETHER = ((Commits.name, Snapshots.name, Repositories.name),)
+"""Sinks that write the same tables, which only all of them can fill again."""
+
 
 def require_known(sinks: Collection[str]) -> None:
-    """Raise UsageError where one of `sinks` is none."""
+    """Raise UsageError where one of `sinks` is none, or lacks those that fill its tables with it."""
     unknown = sorted(set(sinks) - OWNED.keys())
     if unknown:
         raise UsageError(f"no such sink: {', '.join(map(repr, unknown))}; there are {', '.join(OWNED)}")
+    for group in TOGETHER:
+        if (given := set(sinks) & set(group)) and given != set(group):
+            raise UsageError(
+                f"{', '.join(group)} fill the same tables, so that none can be filled again alone: give all of them,"
+                f" `tally db replay {' '.join(group)}`"
+            )
 
 
 def plan(connection: sa.Connection, sinks: Sequence[str]) -> list[Emptied]:

@@ -8,6 +8,13 @@ import sqlalchemy as sa
 
 from sinks import migrate
 from sinks.announcing import Announcer
+from sinks.atproto.accounts import Accounts
+from sinks.atproto.commits import Commits
+from sinks.atproto.identities import Identities
+from sinks.atproto.labels import Labels
+from sinks.atproto.notices import Notices
+from sinks.atproto.repositories import Repositories
+from sinks.atproto.snapshots import Snapshots
 from sinks.dead_letters import DeadLetters
 from sinks.inventories import Inventories
 from sinks.loop import Place, SinkLoop
@@ -43,6 +50,13 @@ SINKS: dict[str, Callable[[sa.Engine, Place], AnySink]] = {
     Inodes.name: lambda engine, _: Inodes(make_writer(engine)),
     Copies.name: lambda engine, _: Copies(make_writer(engine)),
     Runs.name: lambda engine, _: Runs(make_writer(engine)),
+    Commits.name: lambda engine, _: Commits(make_writer(engine)),
+    Snapshots.name: lambda engine, _: Snapshots(make_writer(engine)),
+    Repositories.name: lambda engine, _: Repositories(make_writer(engine)),
+    Accounts.name: lambda engine, _: Accounts(make_writer(engine)),
+    Identities.name: lambda engine, _: Identities(make_writer(engine)),
+    Labels.name: lambda engine, _: Labels(make_writer(engine)),
+    Notices.name: lambda engine, _: Notices(make_writer(engine)),
 }
 """Every sink, by its name."""
 

@@ -68,6 +68,17 @@ _TABLES = {
     " `tally media audit`.",
     "media_runs": "Every process that worked on a stage of a medium, with its exit code and what it had to show.",
     "media_leases": "Who works on a medium now. No projection of the log.",
+    "atproto_records": "The records of repositories, one row for each that was ever heard of; of one that is gone a"
+    " row stays, `deleted`. The view `atproto_live_records` has those that are there, of accounts that the newest word"
+    " of a host does not call inactive.",
+    "atproto_repos": "One row a repository: the newest commit, the newest snapshot of the whole, and how it stands.",
+    "atproto_snapshots": "The newest snapshot of each repository, whole or not, as its last line told of it.",
+    "atproto_accounts": "What each host says about each account.",
+    "atproto_identities": "The newest word on who an account is.",
+    "atproto_labels": "Of each label, by who labels what, the newest word. The view `atproto_current_labels` has those"
+    " that are neither retracted nor past their time.",
+    "atproto_label_history": "Every label and every retraction, as it was signed.",
+    "atproto_notices": "What happened to the streams of hosts.",
     "sink_offsets": "Where each sink goes on in each partition. Written in the transaction of the rows.",
     "sink_counters": "What each sink has counted of each source in each partition. Written in the same transaction.",
     "tallystick_meta": "One row: who this database is.",

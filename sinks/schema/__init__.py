@@ -1,5 +1,15 @@
 """The tables, as SQLAlchemy Core; each module holds those of one subject. Names are those that people query."""
 
+from sinks.schema.atproto import (
+    atproto_accounts,
+    atproto_identities,
+    atproto_label_history,
+    atproto_labels,
+    atproto_notices,
+    atproto_records,
+    atproto_repos,
+    atproto_snapshots,
+)
 from sinks.schema.base import metadata
 from sinks.schema.bookkeeping import meta, sink_counters, sink_offsets
 from sinks.schema.events import dead_letter_events, dead_letter_retries, raw_events
@@ -31,6 +41,14 @@ from sinks.schema.sessions import command_stats, files, login_attempts, session_
 from sinks.schema.stages import source_stages, sources
 
 __all__ = [
+    "atproto_accounts",
+    "atproto_identities",
+    "atproto_label_history",
+    "atproto_labels",
+    "atproto_notices",
+    "atproto_records",
+    "atproto_repos",
+    "atproto_snapshots",
     "client_versions",
     "command_stats",
     "dead_letter_events",

@@ -82,6 +82,13 @@ class Writer(ABC):
         self.stage(connection, target, rows)
         connection.exec_driver_sql(sql.insert_latest(target))
 
+    def take_greatest(
+        self, connection: sa.Connection, target: Target, rows: Collection[Row], by: tuple[str, ...]
+    ) -> None:
+        """Insert `rows`, or replace those that are less by the columns `by`, in their order. No key may come twice."""
+        self.stage(connection, target, rows)
+        connection.exec_driver_sql(sql.insert_greatest(target, by))
+
     def replace_children(
         self, connection: sa.Connection, target: Target, parents: Sequence[Key], rows: Collection[Row]
     ) -> None:

@@ -64,6 +64,12 @@ def insert_latest(target: Target) -> str:
 
 
 @functools.cache
+def insert_greatest(target: Target, by: tuple[str, ...]) -> str:
+    """Insert staged rows; those that are there give way to those that are greater by the columns `by`, never NULL."""
+    return _upsert(target, f"({listed(by, 'excluded.')}) > ({listed(by, target.name + '.')})")
+
+
+@functools.cache
 def insert_changed(target: Target, distinct: str) -> str:
     """Insert staged rows; those that are there and differ are changed. `distinct` is the operator for "differs"."""
     rest = (name for name in target.columns if name not in target.key)

@@ -1,0 +1,1 @@
+"""The sinks of AT Protocol, one module a topic."""
