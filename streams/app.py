@@ -17,11 +17,12 @@ from mode.supervisors import CrashingSupervisor
 from streams.checkpointing import Aggregate, CheckpointedTable, Checkpointer
 from streams.credentials import credentials
 from streams.liveness import STALL_SECONDS, GroupLag, StallWatch
+from streams.repositories.agent import RepositoriesAggregate
 from streams.sessions.agent import SessionsAggregate
 from streams.stages.agent import SILENCE_CHECK_SECONDS, SilenceWatch, StagesAggregate
 from streams.store import open_slot
 from streams.transport import Conductor, Transport
-from tallystick.contracts import cowrie, stages, topics
+from tallystick.contracts import atproto, cowrie, stages, topics
 from tallystick.contracts.topics import MAX_RECORD_BYTES, Topic
 from tallystick.errors import ServiceError
 from tallystick.kafka.publisher import Publisher
@@ -110,8 +111,14 @@ def make_app(settings: Settings) -> faust.App:
     watch = SilenceWatch()
     add("sessions", source=cowrie.EVENTS, changelog=cowrie.SESSIONS, aggregate=SessionsAggregate())
     table = add("stages", source=topics.STAGES, changelog=topics.SOURCE_STAGES, aggregate=StagesAggregate(watch))
+    add(
+        "repositories",
+        source=atproto.COMMITS,
+        changelog=atproto.REPOSITORIES,
+        aggregate=RepositoriesAggregate(settings.atproto.resync),
+    )
     _report_silent_workers(app, watch, table=table, publisher=publisher, settings=settings)
-    _end_if_stalled(app, StallWatch(GroupLag(settings, GROUP, (cowrie.EVENTS, topics.STAGES))))
+    _end_if_stalled(app, StallWatch(GroupLag(settings, GROUP, (cowrie.EVENTS, topics.STAGES, atproto.COMMITS))))
     return app
 
 

@@ -212,7 +212,7 @@ def rekey(
 
 
 def agents() -> None:
-    """Run the Faust agents: sessions and stages."""
+    """Run the Faust agents: sessions, stages and repositories."""
 
     def work(stop: StopFlag) -> int | None:
         from streams.worker import run_agents

@@ -110,6 +110,9 @@ Did = Annotated[
 Seq = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 """The number of an event in one host's stream of one kind; it ascends, with gaps."""
 
+EMPTY_TREE = "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm"
+"""The root of a tree that holds no record: where every repository begins."""
+
 INVALID_HANDLE = "handle.invalid"
 """The protocol's word for a handle that can't be used."""
 
@@ -297,12 +300,31 @@ class Fetch(msgspec.Struct, frozen=True, omit_defaults=True):
     collections: tuple[str, ...] = ()
 
 
-class Link(msgspec.Struct, frozen=True, gc=False):
-    """A commit that came while its repository was not synchronised: it led from the revision `since` to `rev`."""
+class Link(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A commit that came without being joined to a state that is known: it led from `since` to `rev`.
+
+    A `Sync` tells only where its repository stands, so that of one `since` is its own `rev`.
+    """
 
     since: str
     rev: str
     data: str
+    prev_data: str = ""
+
+
+class Break(StrEnum):
+    """Why a repository is not synchronised: the `why` of the fetch that is asked for, named as in validation."""
+
+    UNKNOWN = "unknown_before"
+    """No state of it is known, and what came was not its first commit."""
+    SINCE = "since_differs"
+    """A commit does not follow upon the last one that is known: one is missing."""
+    PREV_DATA = "prev_data_differs"
+    """A commit follows upon another tree than the one that is known."""
+    PREV_DATA_MISSING = "prev_data_missing"
+    """The host does not tell upon which tree a commit follows."""
+    SYNC = "sync"
+    """The host says that it stands elsewhere, without what led there."""
 
 
 class RepositoryState(StrEnum):
@@ -320,10 +342,14 @@ class RepositoryState(StrEnum):
 class Repository(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a repository stands: the value of `atproto.repositories`.
 
-    `rev` and `data` are the last state that is known to be complete; empty where none is. `links` are the commits that
-    came since without being joined to it, the oldest first; where there were too many, `cut` says so. `status` is the
-    account's where it is not active. `problem` is why it is not synchronised, `fetches` how many fetches in a row
-    have not helped.
+    `rev` and `data` are the last state that is known to be complete; empty where none is. `links` are the newest
+    commits that came since without being joined to it, in the order of their revs. `problem` is why it is not
+    synchronised: a `Break`, or what was wrong with the last fetch. `changed_at` is since when it stands so, or since
+    when it is being fetched. `revision` counts the changes of the state.
+
+    `status` is the account's where it is not active; `status_at` is when a host last told of it, active or not.
+    `attempt` is that of the last fetch that ended, `fetches` how many in a row have not helped. `asked` is the offset
+    of the event upon which the fetch that is still open was asked for; -1 where none is open.
     """
 
     did: str
@@ -331,11 +357,14 @@ class Repository(msgspec.Struct, frozen=True, omit_defaults=True):
     rev: str = ""
     data: str = ""
     links: tuple[Link, ...] = ()
-    cut: bool = False
     status: str = ""
+    status_at: str = ""
     problem: str = ""
     fetches: int = 0
+    attempt: int = 0
+    asked: int = -1
     changed_at: str = ""
+    revision: int = 0
 
 
 class NoticeKind(StrEnum):
