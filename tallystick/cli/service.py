@@ -8,7 +8,6 @@ import msgspec
 from producers.progress import Progress
 from tallystick.cli.deployment import (
     ReaderSays,
-    last_words,
     prepare,
     reader_spec,
     role_specs,
@@ -19,8 +18,9 @@ from tallystick.database.engine import make_engine
 from tallystick.local import stack
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
-from tallystick.supervision.exits import Exit, ExitReason
-from tallystick.supervision.restarting import CONFIGURATION_CODE
+from tallystick.supervision.exits import Exit, ExitReason, last_words
+from tallystick.supervision.records import Records
+from tallystick.supervision.restarting import CONFIGURATION_CODE, SERVICE_POLICY
 from tallystick.supervision.supervisor import Supervisor
 
 log = get_logger(__name__)
@@ -52,10 +52,16 @@ class Service:
         engine = make_engine(self._settings)
         prepare(self._settings, engine)
         engine.dispose()
-        reader = reader_spec(self._paths, sensor=self._sensor, options=("--follow",), one_shot=False, max_restarts=None)
+        reader = reader_spec(self._paths, sensor=self._sensor, options=("--follow",), one_shot=False)
+        specs = role_specs(self._settings, [reader], service="all", yields={}, max_restarts=None)
         logs = self._settings.home / "logs"
-        with Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=logs) as supervisor:
-            for spec in role_specs(self._settings, reader, yields={}):
+        with (
+            Records(self._settings) as records,
+            Supervisor(
+                on_exit=self._on_exit, on_line=self._on_line, log_dir=logs, policy=SERVICE_POLICY, watcher=records
+            ) as supervisor,
+        ):
+            for spec in specs:
                 supervisor.start(spec)
             while not stop():
                 supervisor.poll(LOOK_SECONDS)
