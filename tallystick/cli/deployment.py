@@ -59,14 +59,13 @@ def prepare(settings: Settings, engine: sa.Engine) -> None:
 
 def role_specs(
     settings: Settings,
-    readers: Sequence[RoleSpec],
+    roles: Iterable[RoleSpec],
     *,
     service: str,
     yields: Mapping[str, int],
-    waiting: Sequence[RoleSpec] = LOG_ROLES,
     max_restarts: int | None,
 ) -> list[RoleSpec]:
-    """Return all roles: those `waiting` for what comes, then `readers`, all with `settings`, which name the servers.
+    """Return `roles`, whose commands are given as they stand after `tally run`, with `settings`: they name the servers.
 
     `service` stands before their names in the records of their ends. `yields` says by role how far it steps back where
     processors are short, `max_restarts` how often each is restarted in a row.
@@ -86,7 +85,7 @@ def role_specs(
             yields=yields.get(spec.name, 0),
             task=spec.task or f"{service}/{spec.name}",
         )
-        for spec in (*waiting, *readers)
+        for spec in roles
     ]
 
 

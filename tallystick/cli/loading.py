@@ -146,9 +146,8 @@ class Load:
         reader = RoleSpec("reader", self._reader.arguments, one_shot=True, env=self._reader.env)
         return role_specs(
             self._settings,
-            [reader],
+            [*self._reader.waiting, reader],
             service=self._reader.service,
-            waiting=self._reader.waiting,
             yields=YIELDS,
             max_restarts=RESTARTS,
         )

@@ -113,6 +113,10 @@ class Supervisor:
         """Return the process id of each role that runs."""
         return {name: role.process.pid for name, role in self._roles.items() if role.process}
 
+    def active(self) -> set[str]:
+        """Return the roles that run, or that wait for their restart."""
+        return {name for name, role in self._roles.items() if role.process or role.due is not None}
+
     def failed(self) -> dict[str, Exit]:
         """Return the last exit of each role that has been given up."""
         return {name: role.given_up for name, role in self._roles.items() if role.given_up}

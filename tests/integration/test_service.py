@@ -1,8 +1,10 @@
 """`tally run all`: what it does when a role ends, when it is told to stop, and when it can't help."""
 
+import json
 import os
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ def service(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "service.log").open("wb") as said:
         process = subprocess.Popen(
-            [*TALLY, "run", "all", str(log)], env=environment(settings), stdout=said, stderr=said
+            [*TALLY, "run", "all", "--metrics-port", "0", str(log)], env=environment(settings), stdout=said, stderr=said
         )
     yield process
     if process.poll() is None:
@@ -48,6 +50,12 @@ def said(settings: Settings, event: str) -> list[dict[str, Any]]:
 def exits(settings: Settings) -> list[TaskExit]:
     found = read_whole(settings, settings.kafka.topic(TASK_EXITS), client_id="test")
     return [decode(value) for message in found if (value := message.value())]
+
+
+def page(settings: Settings, name: str) -> str:
+    [served] = said(settings, "metrics are served")
+    with urllib.request.urlopen(served["url"].replace("metrics", name), timeout=20) as answer:  # noqa: S310
+        return str(answer.read().decode())
 
 
 def live(settings: Settings) -> dict[str, Any] | None:
@@ -84,6 +92,12 @@ def test_a_role_that_dies_is_told_of_and_started_again_and_the_log_goes_on(
     assert set(tasks) > {"all/reader", "all/agents", "all/verifier"}
     assert {task["condition"] for task in tasks.values()} == {"running"}
     assert tasks["all/reader"]["last_exit"] == msgspec.structs.asdict(told)
+    pages = {name: page(settings, name) for name in ("metrics", "health", "ready")}
+    assert 'tally_task_exits_total{reason="killed",task="all/reader"} 1.0' in pages["metrics"]
+    assert {task["task"]: task["state"] for task in json.loads(pages["health"])["tasks"]} == dict.fromkeys(
+        tasks, "running"
+    )
+    assert json.loads(pages["ready"])["ready"]
 
 
 def test_sigterm_stops_every_role_cleanly(settings: Settings, service: subprocess.Popen[bytes], log: Path) -> None:
