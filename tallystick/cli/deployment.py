@@ -43,10 +43,6 @@ class ReaderSays(msgspec.Struct):
     outcome: FileOutcome | None = None
 
 
-class _LogLine(msgspec.Struct):
-    error: str = ""
-
-
 def prepare(settings: Settings, engine: sa.Engine) -> None:
     """Create the topics, and bring the database up to date. Safe to repeat.
 
@@ -62,11 +58,17 @@ def prepare(settings: Settings, engine: sa.Engine) -> None:
 
 
 def role_specs(
-    settings: Settings, reader: RoleSpec, *, yields: Mapping[str, int], waiting: Sequence[RoleSpec] = LOG_ROLES
+    settings: Settings,
+    roles: Iterable[RoleSpec],
+    *,
+    service: str,
+    yields: Mapping[str, int],
+    max_restarts: int | None,
 ) -> list[RoleSpec]:
-    """Return all roles: those `waiting` for what comes, then `reader`, all with `settings`, which name the servers.
+    """Return `roles`, whose commands are given as they stand after `tally run`, with `settings`: they name the servers.
 
-    `reader` is what `reader_spec` returns. `yields` says by role how far it steps back where processors are short.
+    `service` stands before their names in the records of their ends. `yields` says by role how far it steps back where
+    processors are short, `max_restarts` how often each is restarted in a row.
     """
     url = settings.database.url
     env = {
@@ -78,20 +80,19 @@ def role_specs(
         msgspec.structs.replace(
             spec,
             argv=(sys.executable, "-m", "tallystick.cli.run", *spec.argv),
-            max_restarts=reader.max_restarts,
+            max_restarts=max_restarts,
             env={**env, **spec.env},
             yields=yields.get(spec.name, 0),
+            task=spec.task or f"{service}/{spec.name}",
         )
-        for spec in (*waiting, reader)
+        for spec in roles
     ]
 
 
-def reader_spec(
-    paths: Sequence[str], *, sensor: str | None, options: Iterable[str] = (), one_shot: bool, max_restarts: int | None
-) -> RoleSpec:
+def reader_spec(paths: Sequence[str], *, sensor: str | None, options: Iterable[str] = (), one_shot: bool) -> RoleSpec:
     """Return the reader of `paths`, for `role_specs`."""
     named = ("--sensor", sensor) if sensor else ()
-    return RoleSpec("reader", ("reader", *options, *named, "--", *paths), one_shot=one_shot, max_restarts=max_restarts)
+    return RoleSpec("reader", ("reader", *options, *named, "--", *paths), one_shot=one_shot)
 
 
 def tell_of_dead_reader(settings: Settings, kind: str, reading: Iterable[Progress], ended: Exit) -> None:
@@ -111,16 +112,3 @@ def tell_of_dead_reader(settings: Settings, kind: str, reading: Iterable[Progres
         )
         publisher.send(settings.kafka.topic(STAGES), key=progress.source.encode(), value=stages.encode(died))
     publisher.flush(_TELL_SECONDS)
-
-
-def last_words(ended: Exit) -> str:
-    """Return the error that a role logged last, else the last line that it wrote."""
-    lines = ended.tail.splitlines()
-    for line in reversed(lines):
-        try:
-            error = msgspec.json.decode(line, type=_LogLine).error
-        except msgspec.MsgspecError:
-            continue
-        if error:
-            return error
-    return lines[-1] if lines else str(ended.reason)

@@ -19,7 +19,6 @@ from tallystick.cli.deployment import (
     LOG_ROLES,
     YIELDS,
     ReaderSays,
-    last_words,
     prepare,
     reader_spec,
     role_specs,
@@ -35,7 +34,8 @@ from tallystick.local import stack
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
 from tallystick.supervision.child import install
-from tallystick.supervision.exits import Exit, ExitReason
+from tallystick.supervision.exits import Exit, ExitReason, last_words
+from tallystick.supervision.records import Records
 from tallystick.supervision.restarting import PARTIAL_CODE, RoleSpec
 from tallystick.supervision.supervisor import Supervisor
 
@@ -57,7 +57,8 @@ class ReaderCommand(msgspec.Struct, frozen=True):
     """What brings the events: `arguments` after `tally run`, its environment, and the kind of its sources.
 
     Of a dead reader of several kinds, None, only its silence tells. `unit` is what its progress counts, `waiting` are
-    the roles that wait for what it brings, `shown` tells how far they are, where it isn't as with logs.
+    the roles that wait for what it brings, `shown` tells how far they are, where it isn't as with logs. `service` is
+    what the records of ended processes begin with.
     """
 
     arguments: tuple[str, ...]
@@ -66,11 +67,12 @@ class ReaderCommand(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
     waiting: tuple[RoleSpec, ...] = LOG_ROLES
     shown: Shown | None = None
+    service: str = "load"
 
 
 def log_reader(asked: Asked) -> ReaderCommand:
     """Return the command that reads log files."""
-    spec = reader_spec(asked.paths, sensor=asked.sensor, options=asked.options, one_shot=True, max_restarts=RESTARTS)
+    spec = reader_spec(asked.paths, sensor=asked.sensor, options=asked.options, one_shot=True)
     return ReaderCommand(spec.argv)
 
 
@@ -116,10 +118,12 @@ class Load:
         started = time.monotonic()
         prepare(self._settings, self._engine)
         interrupted = False
-        reader = RoleSpec("reader", self._reader.arguments, one_shot=True, max_restarts=RESTARTS, env=self._reader.env)
         stop = install()
-        with Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=self._logs) as supervisor:
-            for spec in role_specs(self._settings, reader, waiting=self._reader.waiting, yields=YIELDS):
+        with (
+            Records(self._settings) as records,
+            Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=self._logs, watcher=records) as supervisor,
+        ):
+            for spec in self._specs():
                 supervisor.start(spec)
             while not self._is_over(supervisor) and not (interrupted := stop()):
                 supervisor.poll(LOOK_SECONDS)
@@ -137,6 +141,16 @@ class Load:
         self._observer.end(self._seen(), state="done" if result.succeeded else "failed", problems=problems)
         self._engine.dispose()
         return result
+
+    def _specs(self) -> list[RoleSpec]:
+        reader = RoleSpec("reader", self._reader.arguments, one_shot=True, env=self._reader.env)
+        return role_specs(
+            self._settings,
+            [*self._reader.waiting, reader],
+            service=self._reader.service,
+            yields=YIELDS,
+            max_restarts=RESTARTS,
+        )
 
     def _seen(self) -> Seen:
         return Seen(self._progress, self._standings, self._engine)

@@ -23,6 +23,7 @@ COMMANDS = {
     "db": "db",
     "dlq": "dlq",
     "media": "media",
+    "atproto": "atproto",
     "generate": "generate",
 }
 """Each command and the module of this package that registers it."""

@@ -117,6 +117,9 @@ def everything(
     paths: Annotated[list[str] | None, typer.Argument(help="Log files, folders or patterns.")] = None,
     *,
     sensor: Sensor = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve /metrics, /health and /ready here; else metrics.port.")
+    ] = None,
 ) -> None:
     """Run all roles, supervised, with a reader that follows the logs: what a service is made of.
 
@@ -125,14 +128,15 @@ def everything(
     can help; the log says why it ended. Stops all of them on SIGTERM. Exit 2 or 78: the command line or the
     configuration is wrong, so that another start can't help.
     """
+    from tallystick.cli.all_roles import serve
     from tallystick.cli.choosing import Asked, followed_of
-    from tallystick.cli.service import serve
+    from tallystick.cli.service import with_metrics_port
 
     asked = Asked(tuple(paths or ()), sensor=sensor)
     asked.check_followed()
 
     def work(stop: StopFlag) -> int | None:
-        settings = load_settings()
+        settings = with_metrics_port(load_settings(), metrics_port)
         followed_of(settings, asked)
         return serve(settings, asked.paths, sensor=sensor, stop=stop)
 

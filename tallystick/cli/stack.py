@@ -1,4 +1,4 @@
-"""`tally up`, `down`, `status`, `doctor`: the local stack."""
+"""`tally up`, `down`, `status`, `doctor`: the local stack, and the tasks of this machine."""
 
 import sys
 from typing import Annotated
@@ -6,9 +6,12 @@ from typing import Annotated
 import msgspec
 import typer
 
+from tallystick.cli.tasks import as_it_is, standing_as_dict, tasks_table
+from tallystick.cli.terminal import console, print_json
 from tallystick.local import doctor as examination
 from tallystick.local import reach, stack
 from tallystick.settings import load_settings
+from tallystick.supervision.exit_files import ExitFiles
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 MIB = 1024**2
@@ -41,10 +44,14 @@ def down() -> None:
 
 
 def status(*, as_json: Json = False) -> None:
-    """Say what runs, where it is reached, and where its data and its log are."""
-    found = stack.status(load_settings())
+    """Say which servers run, where they are reached, and where data and logs are; and how each task ended last."""
+    settings = load_settings()
+    found = stack.status(settings)
+    standings = [as_it_is(standing) for standing in ExitFiles.of(settings).read()]
     if as_json:
-        _print_json(found)
+        print_json(
+            {"servers": msgspec.to_builtins(found), "tasks": [standing_as_dict(standing) for standing in standings]}
+        )
         return
     for service in found:
         typer.echo(f"{service.name:<9} {service.state:<11} {service.address or '(never started)'}")
@@ -58,6 +65,9 @@ def status(*, as_json: Json = False) -> None:
         for name, value in details.items():
             if value is not None:
                 typer.echo(f"  {name:<8}{value}")
+    if standings:
+        typer.echo()
+        console().print(tasks_table(standings))
 
 
 def doctor(*, as_json: Json = False) -> None:
@@ -74,5 +84,5 @@ def doctor(*, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _print_json(found: list[stack.ServiceStatus] | list[examination.Finding]) -> None:
+def _print_json(found: list[examination.Finding]) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")

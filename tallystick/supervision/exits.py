@@ -64,3 +64,20 @@ def signal_name(code: int) -> str:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
+
+
+class _LogLine(msgspec.Struct):
+    error: str = ""
+
+
+def last_words(ended: Exit) -> str:
+    """Return the error that a role logged last, else the last line that it wrote, else why it ended."""
+    lines = ended.tail.splitlines()
+    for line in reversed(lines):
+        try:
+            error = msgspec.json.decode(line, type=_LogLine).error
+        except msgspec.MsgspecError:
+            continue
+        if error:
+            return error
+    return lines[-1] if lines else str(ended.reason)

@@ -23,7 +23,8 @@ class RoleSpec(msgspec.Struct, frozen=True):
 
     A `one_shot` is done once it returns with exit code 0; any other role has to run until it is stopped, and is
     restarted whatever its exit code. `env` is added to the environment of the supervisor. `yields` is added to its
-    niceness (0 to 19): how far the role steps back where processors are short.
+    niceness (0 to 19): how far the role steps back where processors are short. `task` is what it is called in records
+    of its ends, a path such as `load/reader`; its name where that is empty.
     """
 
     name: str
@@ -32,6 +33,12 @@ class RoleSpec(msgspec.Struct, frozen=True):
     max_restarts: int | None = 5
     env: dict[str, str] = {}
     yields: int = 0
+    task: str = ""
+
+    @property
+    def path(self) -> str:
+        """What the role is called in records of its ends."""
+        return self.task or self.name
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -76,3 +83,7 @@ class RestartPolicy(msgspec.Struct, frozen=True):
             return GiveUp(f"given up after {used} restarts")
         bound = min(self.longest_seconds, self.first_seconds * 2 ** min(used + 1, _MOST_DOUBLINGS))
         return Restart(after_seconds=bound * (1 + jitter) / 2, number=used + 1)
+
+
+SERVICE_POLICY = RestartPolicy(longest_seconds=60.0)
+"""How roles are restarted that are never given up: what they lack may be away for long."""

@@ -18,7 +18,8 @@ from tallystick.logs import get_logger
 from tallystick.supervision.exits import Exit, ExitReason, classify, signal_name
 from tallystick.supervision.memory import OutOfMemoryKills
 from tallystick.supervision.process import Ended, Line, Process
-from tallystick.supervision.restarting import Done, GiveUp, Restart, RestartPolicy, RoleSpec
+from tallystick.supervision.restarting import Decision, Done, GiveUp, Restart, RestartPolicy, RoleSpec
+from tallystick.supervision.standing import Unwatched, Watcher
 
 MAX_WAITING_EVENTS = 1_000
 """Lines that wait for `poll`; past it, the processes that write them are slowed down."""
@@ -38,7 +39,7 @@ class _Role:
 
 
 class Supervisor:
-    """Runs roles as child processes. One thread uses it; both callbacks run in that thread, within `poll` and `stop`.
+    """Runs roles as child processes. One thread uses it; its callbacks run in that thread, within its methods.
 
     As a context manager it stops every process on the way out, whatever passes. If the supervisor itself dies, even by
     SIGKILL, the operating system closes the pipe that is the children's lifeline, and they stop (`child.install`).
@@ -53,12 +54,17 @@ class Supervisor:
         policy: RestartPolicy | None = None,
         kills: OutOfMemoryKills | None = None,
         jitter: Callable[[], float] = random.random,
+        watcher: Watcher | None = None,
     ) -> None:
-        """`on_line` gets (role, line of its standard output); each role's standard error goes to `log_dir`."""
+        """`on_line` gets (role, line of its standard output); each role's standard error goes to `log_dir`.
+
+        `watcher` is told of starts and ends, before `on_exit` is.
+        """
         self._on_exit, self._on_line, self._log_dir = on_exit, on_line, log_dir
         self._policy = policy or RestartPolicy()
         self._kills = kills or OutOfMemoryKills()
         self._jitter = jitter
+        self._watcher = watcher or Unwatched()
         self._roles: dict[str, _Role] = {}
         self._events: queue.Queue[Line | Ended] = queue.Queue(MAX_WAITING_EVENTS)
         self._exits: list[Exit] = []
@@ -85,7 +91,7 @@ class Supervisor:
         if known and (known.process or known.due is not None):
             raise UsageError(f"role {spec.name} can't be started: it runs already, or is about to be restarted")
         role = _Role(spec)
-        role.process = self._launch(spec)
+        role.process = self._launch(role)
         self._roles[spec.name] = role
 
     def poll(self, seconds: float) -> list[Exit]:
@@ -95,6 +101,7 @@ class Supervisor:
         """
         deadline = time.monotonic() + seconds
         while not self._exits:
+            self._watcher.look()
             self._restart_due()
             waiting = [role.due for role in self._roles.values() if role.due is not None]
             self._take(until=min([deadline, *waiting]))
@@ -105,6 +112,10 @@ class Supervisor:
     def running(self) -> dict[str, int]:
         """Return the process id of each role that runs."""
         return {name: role.process.pid for name, role in self._roles.items() if role.process}
+
+    def active(self) -> set[str]:
+        """Return the roles that run, or that wait for their restart."""
+        return {name for name, role in self._roles.items() if role.process or role.due is not None}
 
     def failed(self) -> dict[str, Exit]:
         """Return the last exit of each role that has been given up."""
@@ -144,9 +155,10 @@ class Supervisor:
                 os.close(self._lifeline)
         self._take(until=time.monotonic())
 
-    def _launch(self, spec: RoleSpec) -> Process:
-        process = Process(spec, lifeline=self._lifeline, log_dir=self._log_dir, report=self._report)
-        log.info("role started", role=spec.name, pid=process.pid)
+    def _launch(self, role: _Role) -> Process:
+        process = Process(role.spec, lifeline=self._lifeline, log_dir=self._log_dir, report=self._report)
+        log.info("role started", role=role.spec.name, pid=process.pid)
+        self._watcher.started(role.spec, process.pid, restarts=role.restarts)
         return process
 
     def _report(self, event: Line | Ended) -> None:
@@ -158,7 +170,7 @@ class Supervisor:
             if role.due is not None and role.due <= time.monotonic():
                 role.due = None
                 try:
-                    role.process = self._launch(role.spec)
+                    role.process = self._launch(role)
                 except ServiceError as error:
                     at = timestamps.now()
                     self._record(role, Exit(role.spec.name, 0, ExitReason.FAILED, None, "", at, 0.0, str(error)))
@@ -193,15 +205,17 @@ class Supervisor:
             tail=process.tail(),
         )
         if overdue:
-            self._tell(msgspec.structs.replace(ended, detail="killed, as it had not stopped in the time it was given"))
+            detail = "killed, as it had not stopped in the time it was given"
+            self._tell(role, msgspec.structs.replace(ended, detail=detail), follows=None)
         elif event.asked:
-            self._tell(ended)
+            self._tell(role, ended, follows=None)
         else:
             self._record(role, ended)
 
     def _record(self, role: _Role, ended: Exit) -> None:
         """Apply what follows an exit that nobody asked for, then tell of it."""
-        match self._policy.decide(role.spec, ended, restarts=role.restarts, jitter=self._jitter()):
+        follows = self._policy.decide(role.spec, ended, restarts=role.restarts, jitter=self._jitter())
+        match follows:
             case Done():
                 detail = ""
             case Restart(after_seconds=after, number=number):
@@ -210,13 +224,14 @@ class Supervisor:
                 detail = f"restart {number}{limit} in {after:.2f} s"
             case GiveUp(reason=detail):
                 role.given_up = msgspec.structs.replace(ended, detail=detail)
-        self._tell(msgspec.structs.replace(ended, detail=detail))
+        self._tell(role, msgspec.structs.replace(ended, detail=detail), follows=follows)
 
-    def _tell(self, ended: Exit) -> None:
+    def _tell(self, role: _Role, ended: Exit, *, follows: Decision | None) -> None:
         self._exits.append(ended)
         fields = {name: value for name, value in msgspec.structs.asdict(ended).items() if name != "at"}
         usual = ended.reason in {ExitReason.FINISHED, ExitReason.CANCELLED}
         (log.info if usual else log.warning)("role ended", **fields)
+        self._watcher.ended(role.spec, ended, follows)
         self._on_exit(ended)
 
     def _hand_over(self) -> list[Exit]:

@@ -33,7 +33,7 @@ def test_up_names_what_is_configured_and_down_has_nothing_to_stop(app: typer.Typ
 
 def test_status_tells_that_configured_servers_do_not_answer(app: typer.Typer) -> None:
     found = json.loads(CliRunner().invoke(app, ["status", "--json"]).output)
-    assert [(status["name"], status["origin"], status["state"]) for status in found] == [
+    assert [(status["name"], status["origin"], status["state"]) for status in found["servers"]] == [
         ("kafka", "configured", "unreachable"),
         ("database", "configured", "unreachable"),
     ]

@@ -153,6 +153,7 @@ def _command(wish: Wish, workers: int) -> ReaderCommand:
             *(RoleSpec(f"media-worker-{number}", ("media-worker",)) for number in range(1, workers + 1)),
         ),
         shown=_shown,
+        service="media",
     )
 
 

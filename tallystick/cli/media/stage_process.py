@@ -8,12 +8,11 @@ from collections.abc import Callable
 import msgspec
 
 from producers.media.claiming import StageClaim, decode_told
-from tallystick.cli.deployment import last_words
 from tallystick.contracts.media import CLAIMING
 from tallystick.contracts.stages import Command
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
-from tallystick.supervision.exits import Exit, ExitReason
+from tallystick.supervision.exits import Exit, ExitReason, last_words
 from tallystick.supervision.restarting import RoleSpec
 from tallystick.supervision.supervisor import Supervisor
 
