@@ -104,7 +104,7 @@ class Subscription:
             self._refused(error)
         except TimeoutError as error:
             seconds = self._settings.http_seconds
-            raise Dropped(NoticeKind.DISCONNECTED, f"no answer within {seconds:.0f} s") from error
+            raise Dropped(NoticeKind.DISCONNECTED, f"no answer within {seconds:g} s") from error
         self._connected_at = self._heard = self._last_event = self._pinged = time.monotonic()
         return socket
 
