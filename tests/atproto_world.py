@@ -124,6 +124,12 @@ class Repository:
         self.blocks: dict[Cid, bytes] = {}
         self.signed = b""
 
+    def document(self) -> dict[str, object]:
+        """Return the DID document, with the key alone."""
+        method = {"id": f"{self.did}#atproto", "type": "Multikey", "controller": self.did}
+        method["publicKeyMultibase"] = self.key.did_key().removeprefix("did:key:")
+        return {"id": self.did, "verificationMethod": [method]}
+
     def export(self) -> bytes:
         """Return the CAR of the whole repository, as `getRepo` has it."""
         _, nodes = tree_by_the_book({path.encode(): cid for path, cid in self.records.items()})

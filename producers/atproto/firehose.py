@@ -186,9 +186,18 @@ class Firehose:
     def _reject(self, work: _Work, invalid: Invalid) -> None:
         self._stream.bury(work.entry, reason=invalid.reason.value, detail=invalid.detail, payload=work.frame)
         if invalid.consequence is Consequence.RESYNC and self._resync:
-            fetch = Fetch(did=work.did, why=invalid.reason.value, at=timestamps.now())
-            self._stream.send(work.entry, FETCHES, key=work.did, value=encode(fetch))
+            self._ask_for_all(work, invalid.reason)
         self._stream.release(work.entry)
+
+    def _ask_for_all(self, work: _Work, why: Failure) -> None:
+        """Have the repository fetched. Its revision is only known by what the account has signed, which is checked
+        before all such failures but that of a commit that is too big.
+        """
+        rev = ""
+        if isinstance(work.message, CommitMessage) and why is not Failure.TOO_BIG:
+            rev = work.message.rev
+        fetch = Fetch(did=work.did, why=why.value, at=timestamps.now(), rev=rev)
+        self._stream.send(work.entry, FETCHES, key=work.did, value=encode(fetch))
 
     def _done(self, work: _Work) -> None:
         work.entry.events += 1

@@ -50,6 +50,8 @@ class Lanes(Generic[T]):
         while lane:
             if not self._attempt(lane[0]):
                 await self._finish(lane[0])
+            else:
+                await asyncio.sleep(0)  # others get their turn, however much has piled up here
             lane.popleft()
         del self._lanes[did]
 

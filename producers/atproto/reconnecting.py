@@ -2,14 +2,10 @@
 
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 
 HEALTHY_SECONDS = 60.0
 """After so long a connection counts as healthy: then the next wait is the shortest again."""
-LONGEST_RETRY_AFTER = 3600.0
-"""A host may ask for a longer wait, but isn't granted it."""
 REFUSALS = frozenset({401, 403, 404, 405, 410, 426})
 """HTTP answers in place of a stream that no wait will change."""
 
@@ -27,27 +23,14 @@ class Backoff:
 
     def wait(self, *, connected_seconds: float, retry_after: float = 0.0) -> float:
         """Return the seconds to wait after a connection that lasted `connected_seconds`, 0 if it was never made. It is
-        never less than the host asked for by `retry_after`, within bounds.
+        never less than the `retry_after` that the host asked for.
         """
         if connected_seconds >= HEALTHY_SECONDS:
             self._failures = 0
         # 2.0**64 is longer than any setting; far beyond it a float would overflow.
         waited = min(self._first * 2.0 ** min(self._failures, 64), self._longest) * self._chance(0.75, 1.25)
         self._failures += 1
-        return max(waited, min(retry_after, LONGEST_RETRY_AFTER))
-
-
-def retry_after(header: str | None, *, now: datetime) -> float:
-    """Return the seconds that a `Retry-After` asks for, in either form; 0 where there is none that is usable."""
-    if not header:
-        return 0.0
-    if header.strip().isascii() and header.strip().isdigit():
-        return float(header.strip()[:9])
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return 0.0
-    return max((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp(), 0.0)
+        return max(waited, retry_after)
 
 
 class Answer(Enum):

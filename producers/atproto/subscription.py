@@ -6,16 +6,16 @@ back.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import NoReturn
 
 import aiohttp
 
 from producers.atproto.arrivals import Arrivals, Dropped
+from producers.atproto.http import retry_after
 from producers.atproto.measures import Measure
 from producers.atproto.protocol.faults import shown
 from producers.atproto.protocol.framing import MAX_FRAME_BYTES, FrameError, FrameReason
-from producers.atproto.reconnecting import REFUSALS, Backoff, retry_after
+from producers.atproto.reconnecting import REFUSALS, Backoff
 from producers.atproto.stream import Stream
 from tallystick import __version__
 from tallystick.contracts.atproto import NoticeKind
@@ -104,7 +104,7 @@ class Subscription:
             self._refused(error)
         except TimeoutError as error:
             seconds = self._settings.http_seconds
-            raise Dropped(NoticeKind.DISCONNECTED, f"no answer within {seconds:.0f} s") from error
+            raise Dropped(NoticeKind.DISCONNECTED, f"no answer within {seconds:g} s") from error
         self._connected_at = self._heard = self._last_event = self._pinged = time.monotonic()
         return socket
 
@@ -116,8 +116,8 @@ class Subscription:
             raise StreamRefused(
                 f"{self._url} is no stream: {detail}; check --host, and whether it lets this machine in"
             ) from error
-        header = error.headers.get("Retry-After") if error.headers is not None else None
-        raise Dropped(NoticeKind.DISCONNECTED, detail, wait=retry_after(header, now=datetime.now(UTC))) from error
+        wait = retry_after(error.headers or {}, time.time()) or 0.0
+        raise Dropped(NoticeKind.DISCONNECTED, detail, wait=wait) from error
 
     async def _attend(self, socket: aiohttp.ClientWebSocketResponse) -> NoReturn:
         """Read a connection, and look meanwhile whether it is alive."""

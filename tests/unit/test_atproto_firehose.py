@@ -213,8 +213,14 @@ def test_a_commit_that_leaves_the_repository_unknown_has_it_fetched(resync: str)
     world = play([frame("#commit", broken(repository))], directory=knowing(repository), resync=resync)
     (letter,) = world.letters()
     assert letter.reason == "inversion_differs"
-    fetches = [(fetch.did, fetch.why) for fetch in world.sent(FETCHES, Fetch)]
-    assert fetches == ([] if resync == "off" else [(repository.did, "inversion_differs")])
+    fetches = [(fetch.did, fetch.why, fetch.rev) for fetch in world.sent(FETCHES, Fetch)]
+    assert fetches == ([] if resync == "off" else [(repository.did, "inversion_differs", repository.rev)])
+
+
+def test_so_does_one_that_is_too_big_whose_revision_nobody_has_checked() -> None:
+    repository = Repository("honest")
+    world = play([frame("#commit", {**post(repository), "tooBig": True})], directory=knowing(repository))
+    assert [(fetch.why, fetch.rev) for fetch in world.sent(FETCHES, Fetch)] == [("too_big", "")]
 
 
 def test_commits_of_an_inactive_account_are_refused_until_it_is_active_or_something_was_missed() -> None:

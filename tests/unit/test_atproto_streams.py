@@ -1,17 +1,13 @@
 """The decisions of a stream, as tables: numbers, waits, filters."""
 
-from datetime import UTC, datetime
-
 import msgspec
 import pytest
 
 from producers.atproto.filters import Filters
-from producers.atproto.reconnecting import Answer, Backoff, Unreadable, retry_after
+from producers.atproto.reconnecting import Answer, Backoff, Unreadable
 from producers.atproto.sequences import Sequence, Step
 from tallystick.contracts.atproto import Action, Op
 from tallystick.settings import AtprotoSettings
-
-NOW = datetime(2026, 11, 23, 4, 8, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -72,22 +68,6 @@ def test_waits_differ_by_chance_and_are_never_short() -> None:
 def test_very_many_failures_do_no_harm() -> None:
     backoff = Backoff(64.0)
     assert max(backoff.wait(connected_seconds=0) for _ in range(3000)) <= 80.0
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        pytest.param(None, 0.0, id="none"),
-        pytest.param("120", 120.0, id="seconds"),
-        pytest.param("Mon, 23 Nov 2026 04:09:30 GMT", 90.0, id="a time"),
-        pytest.param("Mon, 23 Nov 2026 04:00:00 GMT", 0.0, id="a time that has passed"),
-        pytest.param("soon", 0.0, id="neither"),
-        pytest.param("-5", 0.0, id="negative"),
-        pytest.param("9" * 5000, 999_999_999.0, id="absurd"),
-    ],
-)
-def test_retry_after_in_either_form(header: str | None, seconds: float) -> None:
-    assert retry_after(header, now=NOW) == seconds
 
 
 def test_what_is_no_frame_is_asked_for_again_then_skipped_then_given_up() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from aiohttp import web
 
 from producers.atproto.arrivals import CursorAhead
 from producers.atproto.measures import Measure
@@ -145,12 +146,23 @@ def test_a_host_is_left_alone_for_as_long_as_it_asks() -> None:
     assert follow(server, 2).waits == [17.0, 3600.0]
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 405, 426], ids=str)
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 410, 426], ids=str)
 def test_a_refusal_ends_the_stream(status: int) -> None:
     server = Server()
     server.scripts.append(answer(status))
     world = follow(server, 1, expected=StreamRefused)
     assert (kinds(world), len(server.cursors)) == ([NoticeKind.REFUSED], 1)
+
+
+def test_a_host_that_accepts_and_says_nothing_is_asked_again() -> None:
+    async def mute(_server: Server, _request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    server = Server(accounts(1, 2))
+    server.scripts.append(mute)
+    world = follow(server, 2, http_seconds=0.2)
+    assert [notice.detail for notice in world.notices()] == ["no answer within 0.2 s"]
 
 
 def test_no_connection_at_all_is_tried_again() -> None:
@@ -311,7 +323,7 @@ def test_a_host_that_sends_nothing_else_ends_the_task() -> None:
 
 
 def test_while_kafka_is_away_the_socket_is_not_read_and_nothing_is_lost() -> None:
-    many = [account(seq, padding="x" * 2_000) for seq in range(1, 10_001)]
+    many = [account(seq, padding="x" * 8_000) for seq in range(1, 3_001)]
     server = Server(many)
 
     async def run() -> World:
