@@ -132,7 +132,8 @@ def test_only_what_is_wanted_is_asked_for_and_told(world: World, tmp_path: Path)
     claim = done.last()
     assert isinstance(claim, Claimed)
     assert claim.digest.startswith("lines:")
-    assert run(world, tmp_path, wish(alice.did), collections=["app.*"]).fetched.records == 5
+    kept = run(world, tmp_path, wish(alice.did), collections=["app.*"])
+    assert (kept.fetched.whole, kept.fetched.records, kept.lines()[-1].whole) == (True, 5, False)
 
 
 def test_what_is_there_already_is_not_fetched_again(world: World, tmp_path: Path) -> None:
