@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -42,7 +42,7 @@ def role(settings: Settings, world: World, *arguments: str) -> Iterator["Running
         "TALLY_ATPROTO__CHECKPOINT_SECONDS": "0.01",
     }
     with (
-        TemporaryFile("w+") as said,
+        TemporaryFile("a+") as said,
         subprocess.Popen([*ROLE, *arguments], env=env, stdout=said, stderr=said) as process,
     ):
         running = Running(process, said)
@@ -56,10 +56,15 @@ class Running:
     def __init__(self, process: subprocess.Popen[bytes], said: IO[str]) -> None:
         self.process, self._said = process, said
 
-    def said(self) -> list[dict[str, object]]:
-        """Return the lines of JSON that it has written so far."""
+    def said(self) -> list[dict[str, Any]]:
+        """Return the whole lines of JSON that it has written so far."""
         self._said.seek(0)
-        return [msgspec.json.decode(line) for line in self._said.read().splitlines() if line.startswith("{")]
+        lines = self._said.read().splitlines(keepends=True)
+        return [msgspec.json.decode(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        """Return the outcomes among them."""
+        return [line["outcome"] for line in self.said() if "outcome" in line]
 
     def stop(self) -> int:
         """Tell it to stop, if it has not ended, and return its exit code."""

@@ -218,9 +218,12 @@ class Fetching:
         if not url:
             raise Unresolvable(f"no host: {work.identity.problem if work.identity else ''}")
         try:
-            return host_of(url)
+            host = host_of(url)
         except UsageError as error:
             raise Unresolvable(str(error)) from error
+        if work.fetch.host:  # only a user names one
+            self._web.allow(host.http)
+        return host
 
     async def _has_moved(self, work: _Work) -> bool:
         """Resolve the identity anew, unless that was done; return whether that has changed anything."""

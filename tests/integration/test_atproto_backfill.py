@@ -39,8 +39,7 @@ def test_a_host_is_listed_and_every_repository_is_fetched_once(settings: Setting
 
     with role(settings, world, "atproto-lister", "--host", world.url) as lister:
         assert lister.ended() == 0
-        [outcome] = [line["outcome"] for line in lister.said() if "outcome" in line]
-        assert isinstance(outcome, dict)
+        [outcome] = lister.outcomes()
         assert (outcome["state"], outcome["counts"]["events"]) == ("claimed", 25)
     listing = stream_source_id(LISTING_KIND, world.url.partition("//")[2])
     assert claims(settings)[listing].counts == {"lines": 25, "events": 25, "dead": 0, "blank": 0}
@@ -69,8 +68,7 @@ def test_what_was_fetched_is_not_fetched_by_the_next_fetcher_and_two_share_the_w
     dids = [argument for one in more for argument in ("--did", one.did)]
     with role(settings, world, "atproto-lister", *dids) as lister:
         assert lister.ended() == 0
-        told = [line["outcome"] for line in lister.said() if "outcome" in line]
-        assert [one["did"] for one in told if isinstance(one, dict)] == [one.did for one in more]
+        assert [outcome["did"] for outcome in lister.outcomes()] == [one.did for one in more]
     with role(settings, world, "atproto-fetcher") as one:
         eventually(lambda: len(fetched(settings)), until=lambda count: count > before + 3, seconds=90)
         with role(settings, world, "atproto-fetcher") as other:
@@ -82,3 +80,13 @@ def test_what_was_fetched_is_not_fetched_by_the_next_fetcher_and_two_share_the_w
     repeated = world.asked - asked
     assert not [what for what in repeated if what.startswith("getRepo did:plc:account")]
     assert len(fetches(settings)) == 24 + 40
+
+
+def test_a_service_lists_anew_until_it_is_stopped(
+    settings: Settings, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TALLY_ATPROTO__RELIST_SECONDS", "0.1")
+    with role(settings, world, "atproto-lister", "--host", world.url, "--again") as lister:
+        first, second, *_ = eventually(lister.outcomes, until=lambda told: len(told) >= 2)
+        assert lister.stop() == 143
+    assert (second["attempt"], second["state"]) == (first["attempt"] + 1, "claimed")

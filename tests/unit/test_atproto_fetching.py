@@ -230,6 +230,24 @@ def test_a_host_inwards_is_not_asked_unless_it_may_be(world: World, tmp_path: Pa
     assert world.asked[f"getRepo {alice.did}"] == 0
 
 
+def test_a_host_that_the_user_named_is_asked_wherever_it_is(world: World, tmp_path: Path) -> None:
+    alice = repository()
+    world.add(alice, pds="https://pds.example")
+    done = run(world, tmp_path, wish(alice.did, host=world.url), private_hosts=False)
+    assert (done.fetched.problem, done.fetched.records) == ("", 5)
+
+
+def test_it_is_said_again_that_a_fetch_is_under_way(world: World, tmp_path: Path) -> None:
+    alice = repository()
+    world.add(alice)
+    world.pause = 0.2
+    with patch.dict("os.environ", {"TALLY_READER__HEARTBEAT_SECONDS": "0.02"}):
+        done = run(world, tmp_path, wish(alice.did))
+    started = [event for event in done.stages if isinstance(event, Started)]
+    assert len(started) > 3
+    assert len({event.attempt for event in done.stages}) == 1
+
+
 @pytest.mark.parametrize(
     "trouble",
     [
