@@ -20,7 +20,7 @@ class World:
 
     `repositories` are CARs by DID, `documents` those of the directory. `answers` come first: by DID, or by the name of
     the method for all. `asked` counts requests by method and DID, `most_at_once` are the most repositories that were
-    under way, each taking `pause` seconds; `cursors` are those that pages were asked for by.
+    under way; `cursors` are those that pages were asked for by. A page and a repository take `pause` seconds each.
     """
 
     def __init__(self, url: str) -> None:
@@ -58,7 +58,7 @@ class World:
         self._at_once += name == "getRepo"
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            if name == "getRepo" and self.pause:
+            if name != "document" and self.pause:
                 await asyncio.sleep(self.pause)
             for what in (f"{name} {did}", name):
                 if answers := self.answers.get(what):

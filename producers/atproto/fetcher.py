@@ -117,19 +117,22 @@ class Fetcher:
         now = asyncio.get_running_loop().time()
         if now - self._committed_at >= COMMIT_SECONDS:
             self._committed_at = now
-            self._commit()
+            if ready := self._ready():
+                # Nothing waits for a broker that is away; what is not committed then is with the next commit.
+                self._consumer.commit(offsets=ready, asynchronous=True)
         self._counters.show("fetch_waiting", len(self._tasks))
         self._counters.tick()
 
     def _commit(self) -> None:
-        """Commit what is done. That waits for the broker, for the length of one answer, once a second at most."""
-        ready = [TopicPartition(self._topic, number, offset) for number, offset in self._offsets.ready().items()]
-        if not ready:
-            return
-        try:
-            self._consumer.commit(offsets=ready, asynchronous=False)
-        except KafkaException as error:
-            log.warning("some fetches will be repeated", error=str(error))
+        """Commit what is done, and wait until the broker has it."""
+        if ready := self._ready():
+            try:
+                self._consumer.commit(offsets=ready, asynchronous=False)
+            except KafkaException as error:
+                log.warning("some fetches will be repeated", error=str(error))
+
+    def _ready(self) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, number, offset) for number, offset in self._offsets.ready().items()]
 
     def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         """Commit what is done. What is under way goes on until it is known who has its partition now."""

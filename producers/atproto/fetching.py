@@ -80,6 +80,8 @@ class _Work:
 
     def __init__(self, fetch: Fetch, wanted: Wanted) -> None:
         self.fetch, self.wanted = fetch, wanted
+        # What the settings leave out, nobody misses: then it is known how the repository stands.
+        self.whole = not fetch.since and not fetch.collections
         self.source = repository_source_id(fetch.did)
         self.identity: Identity | None = None
         self.refreshed = False
@@ -216,9 +218,12 @@ class Fetching:
         if not url:
             raise Unresolvable(f"no host: {work.identity.problem if work.identity else ''}")
         try:
-            return host_of(url)
+            host = host_of(url)
         except UsageError as error:
             raise Unresolvable(str(error)) from error
+        if work.fetch.host:  # only a user names one
+            self._web.allow(host.http)
+        return host
 
     async def _has_moved(self, work: _Work) -> bool:
         """Resolve the identity anew, unless that was done; return whether that has changed anything."""
@@ -300,7 +305,7 @@ class Fetching:
             cid=snapshot.cid,
             data=snapshot.data,
             records=snapshot.records,
-            whole=work.wanted.whole,
+            whole=work.whole,
         )
         await self._sender.send(Record(COMMITS, key, encode(fetched)), words)
         attempt.claim(
@@ -319,7 +324,7 @@ class Fetching:
         await words.settled()
         self._counters.count("fetches_total", outcome="fetched")
         self._counters.count("fetched_records_total", snapshot.records)
-        if work.wanted.whole:
+        if work.whole:
             self._remember(work, signed.rev)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -341,7 +346,7 @@ class Fetching:
             host=work.host,
             attempt=attempt.number,
             at=timestamps.now(),
-            whole=work.wanted.whole,
+            whole=work.whole,
             problem=problem,
             status=lost.status,
         )

@@ -97,6 +97,10 @@ class Web:
         if self._session is not None:
             await self._session.close()
 
+    def allow(self, url: str) -> None:
+        """Ask one more host that the user named wherever it is."""
+        self._guard.allow(url)
+
     async def ask(
         self, url: str, type_: type[T], params: Mapping[str, str] | None = None, *, max_bytes: int = MAX_JSON_BYTES
     ) -> T:
@@ -164,8 +168,14 @@ class _Guard(AbstractResolver):
 
     def __init__(self, private: bool, named: Iterable[str]) -> None:
         self._private = private
-        self._named = {(url.host, url.port) for url in map(URL, named)}
+        self._named: set[tuple[str | None, int | None]] = set()
+        for url in named:
+            self.allow(url)
         self._resolver: ThreadedResolver | None = None
+
+    def allow(self, url: str) -> None:
+        """Leave out nothing of a host that the user named."""
+        self._named.add((URL(url).host, URL(url).port))
 
     def check(self, url: URL) -> None:
         """Look at a URL whose host is an address already, which nobody resolves. Raises Refused."""

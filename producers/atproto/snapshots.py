@@ -136,9 +136,10 @@ class Snapshot:
         lines: list[bytes] = []
         size = 0
         digest = xxhash.xxh3_64()
+        whole = self._wanted.whole
         for path, cid, block in self._records():
             line = encode(_stored(path, cid, block))
-            if not self._wanted.whole:
+            if not whole:
                 digest.update(f"{path} {cid_text(cid)}\n".encode())
             if lines and (size + len(line) > SLICE_BYTES or len(lines) == _LINES_PER_SLICE):
                 yield self._piece(lines)
@@ -149,15 +150,16 @@ class Snapshot:
             self._room -= max(len(line), len(block))
             if self._room < 0:
                 raise SnapshotError(SnapshotReason.TOO_LARGE, f"its records are far larger than its CAR: {shown(path)}")
-        self.digest = f"root:{self.data}" if self._wanted.whole else f"lines:{digest.hexdigest()}"
-        lines.append(encode(End(self.cid, self.data, self.records, whole=self._wanted.whole)))
+        self.digest = f"root:{self.data}" if whole else f"lines:{digest.hexdigest()}"
+        lines.append(encode(End(self.cid, self.data, self.records, whole=whole)))
         yield self._piece(lines)
 
     def _records(self) -> Iterator[tuple[str, Cid, bytes]]:
         car, root = self._opened.car, self._opened.signed.data
+        chosen = any(self._wanted.collections)
         walking: Callable[..., Iterator[tuple[str, Cid]]] = walk_present if self._wanted.since else walk
         for path, cid in walking(root, car.get, max_nodes=MAX_NODES):
-            if not self._wanted.has(path.partition("/")[0]):
+            if chosen and not self._wanted.has(path.partition("/")[0]):
                 continue
             block = car.get(cid)
             if block is not None:

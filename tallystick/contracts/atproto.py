@@ -188,7 +188,7 @@ class Fetched(msgspec.Struct, frozen=True, omit_defaults=True, tag="fetched", ta
 
     All of its records are in `atproto.snapshots`, where `problem` is empty; else it says why not, and `status` is the
     account's, where its host told one (`takendown`, `suspended`, `deactivated`, `deleted`). `whole` is False where only
-    a part was wanted: some collections, or what changed since a revision.
+    a part was asked for: some collections, or what changed since a revision. What the settings leave out is not missed.
     """
 
     did: Did
@@ -272,7 +272,7 @@ class Stored(msgspec.Struct, frozen=True, omit_defaults=True, tag="record", tag_
 class End(msgspec.Struct, frozen=True, omit_defaults=True, tag="end", tag_field="line"):
     """The last line of a snapshot: how many records there were, and the root of their tree that the account signed.
 
-    `whole` is as in `Fetched`: of a part, what isn't in it is not gone.
+    `whole` is False also where the settings left something out: of a part, what isn't in it is not gone.
     """
 
     cid: str

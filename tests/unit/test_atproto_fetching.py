@@ -132,7 +132,8 @@ def test_only_what_is_wanted_is_asked_for_and_told(world: World, tmp_path: Path)
     claim = done.last()
     assert isinstance(claim, Claimed)
     assert claim.digest.startswith("lines:")
-    assert run(world, tmp_path, wish(alice.did), collections=["app.*"]).fetched.records == 5
+    kept = run(world, tmp_path, wish(alice.did), collections=["app.*"])
+    assert (kept.fetched.whole, kept.fetched.records, kept.lines()[-1].whole) == (True, 5, False)
 
 
 def test_what_is_there_already_is_not_fetched_again(world: World, tmp_path: Path) -> None:
@@ -227,6 +228,24 @@ def test_a_host_inwards_is_not_asked_unless_it_may_be(world: World, tmp_path: Pa
     done = run(world, tmp_path, wish(alice.did), private_hosts=False)
     assert done.fetched.problem.startswith("PrivateAddress")
     assert world.asked[f"getRepo {alice.did}"] == 0
+
+
+def test_a_host_that_the_user_named_is_asked_wherever_it_is(world: World, tmp_path: Path) -> None:
+    alice = repository()
+    world.add(alice, pds="https://pds.example")
+    done = run(world, tmp_path, wish(alice.did, host=world.url), private_hosts=False)
+    assert (done.fetched.problem, done.fetched.records) == ("", 5)
+
+
+def test_it_is_said_again_that_a_fetch_is_under_way(world: World, tmp_path: Path) -> None:
+    alice = repository()
+    world.add(alice)
+    world.pause = 0.2
+    with patch.dict("os.environ", {"TALLY_READER__HEARTBEAT_SECONDS": "0.02"}):
+        done = run(world, tmp_path, wish(alice.did))
+    started = [event for event in done.stages if isinstance(event, Started)]
+    assert len(started) > 3
+    assert len({event.attempt for event in done.stages}) == 1
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class StoredCar:
         self._mask = (1 << (3 * len(places) // 2).bit_length()) - 1
         self._table = array("Q", (0,)) * (self._mask + 1)
         for place in places:
-            slot, _ = self._find(self._section(place)[0])
+            slot, _, _ = self._find(self._section(place)[0])
             self._table[slot] = place
 
     def __len__(self) -> int:
@@ -39,11 +39,8 @@ class StoredCar:
 
     def get(self, cid: Cid) -> bytes | None:
         """Return a block, or None where the CAR doesn't have it. Of one that is there twice, the last."""
-        _, place = self._find(cid)
-        if not place:
-            return None
-        _, start, end = self._section(place)
-        return self.data[start:end]
+        _, start, end = self._find(cid)
+        return self.data[start:end] if start else None
 
     def check_hashes(self) -> Iterator[int]:
         """Compare the SHA-256 of every block with its CID, yielding how many were compared, now and then.
@@ -61,18 +58,19 @@ class StoredCar:
         length, at = varint(self.data, place)
         return self.data[at : at + CID_BYTES], at + CID_BYTES, at + length
 
-    def _find(self, cid: Cid) -> tuple[int, int]:
-        """Return the slot of a block, and its place; 0 where the slot is empty, as no section begins there.
+    def _find(self, cid: Cid) -> tuple[int, int, int]:
+        """Return the slot of a block, where it begins and where it ends; 0 twice where the slot is empty.
 
         Python salts the hash of bytes, so that nobody can choose CIDs that fall on one slot.
         """
         table, mask = self._table, self._mask
         slot = hash(cid) & mask
         while place := table[slot]:
-            if self._section(place)[0] == cid:
-                return slot, place
+            found, start, end = self._section(place)
+            if found == cid:
+                return slot, start, end
             slot = (slot + 1) & mask
-        return slot, 0
+        return slot, 0, 0
 
 
 _STEP = 10_000
