@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import RowMapping
 
 from sinks.schema import source_stages, sources
+from tallystick.contracts.atproto import REPOSITORY_KIND
 from tallystick.contracts.catalogue import PIPELINES
 from tallystick.contracts.pipelines import Inspected, Recount, Stage
 from tallystick.contracts.stages import Verdict
@@ -108,10 +109,52 @@ class SourceStanding(msgspec.Struct, frozen=True):
         )
 
 
-def read_standings(connection: sa.Connection, ids: Collection[str] | None = None) -> list[SourceStanding]:
-    """Return the sources with the given ids, or all, in the order in which they were first seen."""
+class Crowd(msgspec.Struct, frozen=True):
+    """Sources of one kind, of which there may be millions: how many, and a few of those that have not succeeded."""
+
+    kind: str
+    sources: int
+    succeeded: int
+    failed: int
+    named: list[SourceStanding]
+
+
+def read_repositories(connection: sa.Connection, *, most: int) -> Crowd:
+    """Return how the repositories of AT Protocol stand, and `most` of them: all, or those that have not succeeded."""
+    last = PIPELINES[REPOSITORY_KIND].stages[-1].name
+    of_attempt = sa.and_(source_stages.c.source_id == sources.c.source_id, source_stages.c.attempt == sources.c.attempt)
+
+    def with_verdict(verdicts: Collection[Verdict], *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        return sa.exists().where(of_attempt, source_stages.c.verdict.in_(verdicts), *conditions)
+
+    succeeded = with_verdict([Verdict.SUCCEEDED], source_stages.c.stage == last)
+    failed = with_verdict([Verdict.FAILED, Verdict.MISMATCH])
+    counted = sa.select(sa.func.count()).select_from(sources).where(sources.c.kind == REPOSITORY_KIND)
+    number = int(connection.scalar(counted) or 0)
+    named = sa.select(sources.c.source_id).where(sources.c.kind == REPOSITORY_KIND)
+    if number > most:
+        # Those that have failed first: there may be more that are at work than are shown.
+        named = named.where(sa.not_(succeeded)).order_by(sa.case((failed, 0), else_=1))
+    ids = connection.scalars(named.order_by(sources.c.first_seen, sources.c.source_id).limit(most)).all()
+    return Crowd(
+        REPOSITORY_KIND,
+        number,
+        int(connection.scalar(counted.where(succeeded)) or 0),
+        int(connection.scalar(counted.where(failed)) or 0),
+        read_standings(connection, ids),
+    )
+
+
+def read_standings(
+    connection: sa.Connection, ids: Collection[str] | None = None, *, but: str = ""
+) -> list[SourceStanding]:
+    """Return the sources with the given ids, or all but those of the kind `but`, in the order of their first sight."""
     query = sa.select(sources).order_by(sources.c.first_seen, sources.c.source_id)
     stages_query = sa.select(source_stages).order_by(source_stages.c.source_id, source_stages.c.ordinal)
+    if but:
+        query = query.where(sources.c.kind != but)
+        others = sa.select(sources.c.source_id).where(sources.c.kind != but)
+        stages_query = stages_query.where(source_stages.c.source_id.in_(others))
     if ids is not None:
         query = query.where(sources.c.source_id.in_(ids))
         stages_query = stages_query.where(source_stages.c.source_id.in_(ids))

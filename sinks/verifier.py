@@ -4,7 +4,7 @@
 2. Wait until no table that is counted is being filled again (`sinks/replaying.py`).
 3. Recount. What differs is looked at again until it agrees, or until nothing has changed for
    `verifier.settle_seconds`: events of other sources, and dead letters, may be on their way.
-   Or look at what was claimed (`sinks/media/looks`), where that is commanded.
+   Or look at what was claimed (`sinks/inspections.py`), where that is commanded.
 4. Send the report and wait for Kafka to have it.
 5. Commit the command's offset. A crash before it repeats the work, which changes nothing.
 """
@@ -20,10 +20,9 @@ import sqlalchemy as sa
 from confluent_kafka import Consumer, KafkaException, Message
 
 from sinks.announcing import Announcer
+from sinks.inspections import INSPECTIONS, NOBODY
+from sinks.looking import Inspection, Look, Question, look
 from sinks.loop import Place
-from sinks.media import looks
-from sinks.media.looks.question import Look, Question
-from sinks.media.reading import read_medium
 from sinks.recount import COUNTED, Events, Recount, Refused, Session, look_again, look_at_refused, recount
 from sinks.refills import read_refills
 from tallystick.contracts import stages
@@ -76,10 +75,10 @@ class Verifier:
         command = _read(message)
         answer = None
         if command is not None and command.projection == self._place.projection:
-            if command.stage == STAGE:
-                answer = self._answer_by_recount(command, stop)
-            elif command.look:
+            if command.look:
                 answer = self._answer_by_look(command, stop)
+            elif command.stage == STAGE:
+                answer = self._answer_by_recount(command, stop)
         if answer is not None:
             self._announcer.observe([answer])
             if not self._announcer.settle(stop):
@@ -98,6 +97,7 @@ class Verifier:
 
     def _answer_by_look(self, command: Command, stop: Callable[[], bool]) -> Reported:
         started = time.monotonic()
+        inspection = INSPECTIONS.get(command.kind, NOBODY)
         with paused(self._consumer) as poll:
             polled = told = started
 
@@ -115,30 +115,37 @@ class Verifier:
                     self._announcer.observe([heartbeat(command)])
                     told = time.monotonic()
 
-            self._await_tables(command, stop, sleep)
+            self._await_tables(command, inspection, stop, sleep)
             question = Question(
                 settings=self._settings,
                 engine=self._engine,
-                medium=command.source,
+                source=command.source,
                 stage=command.stage,
                 attempt=command.attempt,
                 run=command.run,
                 progress=progress,
                 interruption=_Stopped,
+                name=command.name,
             )
-            look = self._patiently("look", lambda: looks.look(question), stop=stop, sleep=sleep)
+            seen = self._patiently("look", lambda: look(question, inspection.looks), stop=stop, sleep=sleep)
         seconds = round(time.monotonic() - started, 3)
-        log.info("looked", source=command.source, stage=command.stage, found=look.found, seconds=seconds)
-        return answer_of(command, look)
+        log.info("looked", source=command.source, stage=command.stage, found=seen.found, seconds=seconds)
+        return answer_of(command, seen)
 
-    def _await_tables(self, command: Command, stop: Callable[[], bool], sleep: Callable[[float], None]) -> None:
-        """Wait while a table of media is being filled again, and a little for the medium itself to be known."""
-        while self._ask(lambda connection: looks.TABLES & read_refills(connection).keys(), stop=stop, sleep=sleep):
+    def _await_tables(
+        self,
+        command: Command,
+        inspection: Inspection,
+        stop: Callable[[], bool],
+        sleep: Callable[[float], None],
+    ) -> None:
+        """Wait while a table is being filled again that is looked at, and a little for the attempt to be known."""
+        while self._ask(lambda found: inspection.tables & read_refills(found).keys(), stop=stop, sleep=sleep):
             sleep(_LOOK_SECONDS)
+        source, attempt = command.source, command.attempt
         deadline = time.monotonic() + self._settings.verifier.settle_seconds
         while time.monotonic() < deadline:
-            medium = self._ask(lambda connection: read_medium(connection, command.source), stop=stop, sleep=sleep)
-            if medium is not None and medium.attempt >= command.attempt:
+            if self._ask(lambda found: inspection.is_known(found, source, attempt), stop=stop, sleep=sleep):
                 return
             sleep(_LOOK_SECONDS)
 

@@ -25,6 +25,8 @@ _NEWEST_SNAPSHOT = (
 
 def lock(connection: sa.Connection, writer: Writer, dids: Collection[str]) -> dict[str, Mark]:
     """Hold the rows of `dids` until the transaction ends; return of which of them there is a snapshot of the whole."""
+    if not dids:
+        return {}
     query, parameters = writer.keys(("did",), [(did,) for did in sorted(dids)])
     connection.exec_driver_sql(
         f"INSERT INTO atproto_repos (did) SELECT * FROM ({query}) AS k WHERE true ON CONFLICT (did) DO NOTHING",  # noqa: S608

@@ -370,10 +370,12 @@ def _value(raw: msgspec.Raw | msgspec.UnsetType, problem: str) -> tuple[str | No
     if raw is msgspec.UNSET:
         return None, printable(problem)
     line = bytes(raw)
+    if line[:1] != b"{":
+        raise ContractError(f"a record is no JSON object: {line[:80]!r}")
     try:
         shown = storable(line)
     except UnreadableLine as error:
-        raise ContractError(f"a record is no JSON object: {error}") from error
+        raise ContractError(f"a record can't be shown: {error}") from error
     return shown.decode(), printable(problem) or ("" if shown is line else ESCAPED)
 
 

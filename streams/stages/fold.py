@@ -337,7 +337,7 @@ def _inspected(
         for name in rule.counts
         if report.found.get(name) != claimed[name]
     ]
-    if claim.digest and claim.digest != report.digest:
+    if rule.digest and claim.digest and claim.digest != report.digest:
         different.append(f"digest: claimed {claim.digest}, found {report.digest or 'none'}")
     if different:
         return Verdict.MISMATCH, "; ".join([*different, report.detail] if report.detail else different)

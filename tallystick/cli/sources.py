@@ -1,6 +1,6 @@
 """`tally sources`: every source with its stages, counts, times and verdict; of an endless one, how far it is read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sinks import migrate
 from sinks.refills import read_refills
-from sinks.standing import SourceStanding, StageStanding, read_standings
+from sinks.standing import Crowd, SourceStanding, StageStanding, read_repositories, read_standings
 from tallystick.cli.terminal import console, print_json, safe
 from tallystick.contracts.stages import Verdict
 from tallystick.contracts.timestamps import now, seconds_between
@@ -18,6 +18,7 @@ from tallystick.database.errors import told_plainly
 from tallystick.local import stack
 from tallystick.settings import load_settings
 
+_MOST_REPOSITORIES = 50
 _MARKS = {Verdict.SUCCEEDED: "ok", Verdict.MISMATCH: "MISMATCH", Verdict.FAILED: "FAILED", None: "…"}
 
 
@@ -29,14 +30,17 @@ def register(app: typer.Typer) -> None:
 def sources(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
     """Show every source: what was read, what arrived, and the verdict on each stage.
 
-    Of a source that is still written to it shows how far behind its follower was when it was heard of last.
+    Of a source that is still written to it shows how far behind its follower was when it was heard of last. Of more
+    than 50 repositories of AT Protocol it counts all, and shows 50 that have not succeeded.
     """
     settings = stack.resolve(load_settings())
     engine = make_engine(settings)
     with told_plainly():
         migrate.upgrade(engine, settings)
         with engine.connect() as connection:
-            standings, refills = read_standings(connection), read_refills(connection)
+            repositories = read_repositories(connection, most=_MOST_REPOSITORIES)
+            standings = read_standings(connection, but=repositories.kind) + repositories.named
+            refills = read_refills(connection)
     engine.dispose()
     if as_json:
         print_json([standing_as_dict(standing) for standing in standings])
@@ -48,6 +52,8 @@ def sources(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON 
         print_trouble([*ending, *(standing for standing in endless if standing.followed and standing.followed.verdict)])
     else:
         typer.echo("no sources yet: `tally load PATH…` reads some")
+    if repositories.sources > len(repositories.named):
+        typer.echo(crowd_line(repositories), err=as_json)
     for sink, refill in refills.items():
         typer.echo(f"the tables of {sink} are being filled again: {refill}", err=as_json)
 
@@ -57,9 +63,19 @@ def standing_as_dict(standing: SourceStanding) -> dict[str, object]:
     return {**msgspec.to_builtins(standing), "succeeded": standing.succeeded, "trouble": standing.trouble}
 
 
+def crowd_line(crowd: Crowd) -> str:
+    """Return in words how sources stand of which not all are shown."""
+    working = crowd.sources - crowd.succeeded - crowd.failed
+    return (
+        f"{crowd.kind}: {crowd.sources:,} sources, of which {crowd.succeeded:,} succeeded, {crowd.failed:,} failed,"
+        f" {working:,} are at work; {len(crowd.named):,} that have not succeeded are shown"
+    )
+
+
 def standings_table(standings: Sequence[SourceStanding]) -> Table:
-    """Return the sources as a table, a row each, a column a stage."""
+    """Return the sources as a table, a row each, a column a stage; and their kinds, where they differ."""
     table = Table(box=None, pad_edge=False)
+    kinds = _add_kinds(table, standings)
     table.add_column("source", overflow="fold")
     for name in ("lines", "events", "dead"):
         table.add_column(name, justify="right")
@@ -70,6 +86,7 @@ def standings_table(standings: Sequence[SourceStanding]) -> Table:
     for standing in standings:
         by_name = {stage.stage: stage for stage in standing.stages}
         table.add_row(
+            *kinds(standing),
             safe(standing.name),
             f"{standing.lines:,}",
             f"{standing.events:,}",
@@ -83,17 +100,21 @@ def standings_table(standings: Sequence[SourceStanding]) -> Table:
 def streams_table(standings: Sequence[SourceStanding], *, now: str) -> Table:
     """Return endless sources as a table: how far each is read at the canonical time `now`, and when it was heard of."""
     table = Table(box=None, pad_edge=False)
+    kinds = _add_kinds(table, standings)
+    late = any(standing.live and standing.live.seconds_behind for standing in standings)
     table.add_column("stream", overflow="fold")
-    for name in ("at", "end", "behind", "heard"):
+    for name in ("at", "end", "behind", *(["lag"] if late else []), "heard"):
         table.add_column(name, justify="right")
     table.add_column("state")
     for standing in standings:
         if stage := standing.followed:
             table.add_row(
+                *kinds(standing),
                 safe(standing.name),
                 f"{stage.observed:,}",
                 f"{stage.claimed:,}",
                 f"{max(0, stage.claimed - stage.observed):,}",
+                *([f"{standing.live.seconds_behind:.1f} s" if standing.live else "-"] if late else []),
                 f"{seconds_between(standing.heard_at, now):.0f} s ago" if standing.heard_at else "-",
                 stage.verdict or "following",
             )
@@ -105,6 +126,14 @@ def print_trouble(standings: Sequence[SourceStanding]) -> None:
     for standing in standings:
         if not standing.succeeded and standing.live is None:
             typer.echo(f"{safe(standing.name)}: {safe(standing.trouble) or 'nothing is known of it yet'}")
+
+
+def _add_kinds(table: Table, standings: Sequence[SourceStanding]) -> Callable[[SourceStanding], list[str]]:
+    """Add a column of kinds where the sources are of several; return what stands in it of each."""
+    several = len({standing.kind for standing in standings}) > 1
+    if several:
+        table.add_column("kind")
+    return lambda standing: [standing.kind] if several else []
 
 
 def _cell(stage: StageStanding | None) -> str:

@@ -93,7 +93,7 @@ PIPELINES = (
         kind=REPOSITORY_KIND,
         stages=(
             Stage("fetched", Balance()),
-            Stage("persisted", Inspected(claim="fetched", counts=("records",), observers=_SNAPSHOT_SEEN)),
+            Stage("persisted", Inspected(claim="fetched", counts=("records",), observers=_SNAPSHOT_SEEN, digest=False)),
             Stage("verified", Inspected(claim="fetched", counts=("records", "stale"), observers=_SNAPSHOT_SEEN)),
         ),
         silence_seconds=300.0,

@@ -46,7 +46,8 @@ class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
 
     1. Success of the stage before commands the work, where `claim` is this stage; else somebody works unasked.
     2. The claim, once the `observers` (observer, topic) have passed its offsets, commands the look.
-    3. Succeeds where the look finds what was claimed: the `counts`, name by name, and the digest, if there is one.
+    3. Succeeds where the look finds what was claimed: the `counts`, name by name, and the digest, if there is one;
+       without `digest`, a later stage has that compared.
 
     `losses` are those of the counts that stay in the reason of a success where they are not zero.
     """
@@ -55,6 +56,7 @@ class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
     counts: tuple[str, ...]
     observers: tuple[tuple[str, str], ...] = ()
     losses: tuple[str, ...] = ()
+    digest: bool = True
 
 
 Rule = Balance | Tally | Chain | Recount | Inspected

@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from blake3 import blake3
 
-from sinks.media.looks import look
+from sinks.looking import Interrupted, Look, Question, look
+from sinks.media.looks import LOOKS
 from sinks.media.looks.copied import Sample
-from sinks.media.looks.question import Interrupted, Look, Question
 from sinks.projection import projection_id
 from tallystick.contracts import listings, rescue_maps, stages
 from tallystick.contracts.listings import Sidecar
@@ -59,7 +59,7 @@ Spoil = Callable[[sa.Engine, Settings], object]
 
 
 def ask(engine: sa.Engine, place: Settings, stage: str, *, attempt: int = 1, run: int = 7) -> Look:
-    return look(Question(place, engine, MEDIUM, stage, attempt, run))
+    return look(Question(place, engine, MEDIUM, stage, attempt, run), LOOKS)
 
 
 def execute(statement: str) -> Spoil:
@@ -428,7 +428,7 @@ def test_who_does_not_want_to_know_any_more_ends_the_look(engine: sa.Engine, pla
 
     question = Question(place, engine, MEDIUM, ENUMERATED, 1, progress=interrupt)
     with pytest.raises(Interrupted):
-        look(question)
+        look(question, LOOKS)
 
 
 def test_the_verifier_answers_the_command_to_look_and_leaves_work_to_others(

@@ -60,8 +60,8 @@ def loaded(
 
 def test_every_sink_comes_back_as_it_was(loaded: Settings) -> None:
     before = dump(loaded)
-    of_media = {name for name in before if name.startswith("media")}
-    assert {name for name, rows in before.items() if not rows} == {"dead_letter_retries"} | of_media, (
+    of_others = {name for name in before if name.startswith(("media", "atproto"))}
+    assert {name for name, rows in before.items() if not rows} == {"dead_letter_retries"} | of_others, (
         "others are filled"
     )
     for sinks in ([Inventories.name], list(OWNED)):
@@ -85,6 +85,9 @@ def test_nothing_is_deleted_unless_it_is_meant(loaded: Settings) -> None:
     unknown = tally(loaded, "db", "replay", "raw_event", "--yes")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "no such sink: 'raw_event'; there are raw_events," in unknown.stderr
+    alone = tally(loaded, "db", "replay", "atproto_commits", "atproto_accounts", "--yes")
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "give all of them, `tally db replay atproto_commits atproto_snapshots atproto_repositories`" in alone.stderr
     assert {**dump(loaded), "password_tracking": before["password_tracking"]} == before
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE password_tracking SET breached = false"))

@@ -3,8 +3,10 @@
 import sqlalchemy as sa
 
 from sinks.projection import projection_id
-from sinks.standing import LiveStanding, read_standings
+from sinks.schema import source_stages, sources
+from sinks.standing import LiveStanding, read_repositories, read_standings
 from tallystick.contracts import stages
+from tallystick.contracts.atproto import REPOSITORY_KIND
 from tallystick.contracts.cowrie import KIND
 from tallystick.contracts.stages import Claimed, Observed, Projection, Reach, SourceState, StageState, Verdict
 from tallystick.contracts.topics import SOURCE_STAGES
@@ -110,3 +112,30 @@ def test_a_stored_claim_is_said_to_be_until_the_stages_agent_knows(
         wait_for_rows(engine, "SELECT count(*) FROM sources", (2,))
     assert recorded(place) == [(projection, 1)] * 2
     assert query(engine, "SELECT count(*) FROM source_stages") == [(0,)]
+
+
+def test_of_many_repositories_those_are_named_that_have_not_succeeded(engine: sa.Engine) -> None:
+    verdicts = {"a": "succeeded", "b": None, "c": "mismatch", "d": "succeeded"}
+    row = {"kind": REPOSITORY_KIND, "revision": 1, "attempt": 2, "claimed_attempt": 2, "confirmed_attempt": 2}
+    row |= {"first_seen": AT}
+    stage = {"stage": "verified", "ordinal": 2, "claimed": 1, "observed": 1, "reason": "", "evidence": {}}
+    with engine.begin() as connection:
+        connection.execute(
+            sources.insert(),
+            [{**row, "source_id": f"did:plc:{name}", "name": f"did:plc:{name}"} for name in verdicts]
+            + [{**row, "source_id": SOURCE, "name": "/a.json", "kind": KIND}],
+        )
+        connection.execute(
+            source_stages.insert(),
+            [
+                {**stage, "source_id": f"did:plc:{name}", "attempt": 1 if name == "d" else 2, "verdict": verdict}
+                for name, verdict in verdicts.items()
+            ],
+        )
+        few = read_repositories(connection, most=2)
+        every = read_repositories(connection, most=4)
+        others = read_standings(connection, but=REPOSITORY_KIND)
+    assert (few.sources, few.succeeded, few.failed) == (4, 1, 1)
+    assert {standing.name for standing in few.named} == {"did:plc:c", "did:plc:b"}
+    assert [standing.name for standing in every.named] == [f"did:plc:{name}" for name in verdicts]
+    assert [standing.name for standing in others] == ["/a.json"]

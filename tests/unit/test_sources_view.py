@@ -2,11 +2,13 @@
 
 import io
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from sinks.standing import SourceStanding, StageStanding
-from tallystick.cli.sources import streams_table
+from sinks.standing import Crowd, LiveStanding, SourceStanding, StageStanding
+from tallystick.cli.sources import crowd_line, standings_table, streams_table
+from tallystick.contracts.atproto import FIREHOSE_KIND, LABELS_KIND, LISTING_KIND, REPOSITORY_KIND
 from tallystick.contracts.cowrie import KAFKA_KIND, KIND
 from tallystick.contracts.stages import Verdict
 
@@ -53,3 +55,39 @@ def test_an_endless_source_that_was_read_to_an_end_is_shown_as_one_that_ends() -
     assert standing(KAFKA_KIND, stage("followed", Verdict.SUCCEEDED), stage("persisted")).followed is None
     assert standing(KAFKA_KIND).followed is None
     assert standing(KIND, stage("read")).followed is None
+
+
+def test_streams_of_several_kinds_are_told_apart_and_those_behind_say_by_how_much() -> None:
+    live = LiveStanding(position=90, behind=10, seconds_behind=2.54, heard_at=NOW)
+    firehose = standing(FIREHOSE_KIND, stage("followed", claimed=100, observed=90))
+    labels = standing(LABELS_KIND, stage("followed", claimed=5, observed=5))
+    header, first, second = text(streams_table([msgspec.structs.replace(firehose, live=live), labels], now=NOW))
+    assert header == ["kind", "stream", "at", "end", "behind", "lag", "heard", "state"]
+    assert (first[0], first[2:7]) == (FIREHOSE_KIND, ["90", "100", "10", "2.5", "s"])
+    assert (second[0], second[5]) == (LABELS_KIND, "-")
+
+
+def test_sources_of_several_kinds_are_told_apart() -> None:
+    fetched = standing(REPOSITORY_KIND, stage("fetched", Verdict.SUCCEEDED), stage("persisted"), stage("verified"))
+    header, first, second = text(standings_table([fetched, standing(LISTING_KIND, stage("listed", Verdict.FAILED))]))
+    assert header == [
+        "kind",
+        "source",
+        "lines",
+        "events",
+        "dead",
+        "fetched",
+        "persisted",
+        "verified",
+        "listed",
+        "verdict",
+    ]
+    assert (first[0], first[-1]) == (REPOSITORY_KIND, "running")
+    assert (second[0], second[-1]) == (LISTING_KIND, "failed")
+
+
+def test_of_a_crowd_all_are_counted() -> None:
+    assert crowd_line(Crowd(REPOSITORY_KIND, 40_000_000, 39_999_000, 900, [])) == (
+        "atproto.repository: 40,000,000 sources, of which 39,999,000 succeeded, 900 failed, 100 are at work;"
+        " 0 that have not succeeded are shown"
+    )

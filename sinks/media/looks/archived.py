@@ -5,9 +5,10 @@ from pathlib import Path
 
 import msgspec
 
+from sinks.looking import Look, Question, Troubles
 from sinks.media.looks.enumerated import listing_of
 from sinks.media.looks.imaged import image_of, map_of
-from sinks.media.looks.question import Look, Question, Troubles, hash_file, known_medium
+from sinks.media.looks.reading import hash_file, known_medium
 from tallystick.contracts.media import ARCHIVE_COUNTS, RESCUE_LOG_SUFFIX, Form, Medium, archive_name, listing_name
 from tallystick.storage.archives import Member, decode
 from tallystick.storage.disk import Progress
@@ -28,7 +29,7 @@ def look_at_archive(question: Question) -> Look:
     """
     medium = known_medium(question)
     progress: Progress = question.progress
-    archive = decode(question.settings.media_archives / archive_name(question.medium), progress=progress)
+    archive = decode(question.settings.media_archives / archive_name(question.source), progress=progress)
     if troubles := _compare({member.name: member for member in archive.members}, medium, question):
         return Look({}, archive.digest, troubles)
     numbers = (len(archive.members), sum(member.size for member in archive.members), archive.size)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from blake3 import blake3
 
 from sinks import schema
-from sinks.media.looks.question import Look, Question, Troubles
+from sinks.looking import Look, Question, Troubles
 from sinks.media.reading import copied_files
 from tallystick.contracts.media import COPY_COUNTS
 from tallystick.database.engine import snapshot
@@ -28,7 +28,7 @@ def look_at_copies(question: Question) -> Look:
     """
     counts = dict.fromkeys(COPY_COUNTS, 0)
     store, troubles = Store(question.settings.media_store), Troubles()
-    sample = Sample(question.settings.media.sample_files, salt=f"{question.medium} {question.run} ")
+    sample = Sample(question.settings.media.sample_files, salt=f"{question.source} {question.run} ")
     with snapshot(question.engine) as connection:
         rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(_files(question))
         for row in rows:
@@ -81,7 +81,7 @@ class Sample:
 
 
 def _files(question: Question) -> "sa.Select[Any]":
-    files, blobs = copied_files(question.medium, question.attempt).subquery(), schema.media_blobs
+    files, blobs = copied_files(question.source, question.attempt).subquery(), schema.media_blobs
     return sa.select(files, blobs.c.size.label("known")).select_from(
         files.outerjoin(blobs, blobs.c.blobid == files.c.blobid)
     )

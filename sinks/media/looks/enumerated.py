@@ -10,7 +10,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from sinks.media.looks.question import Look, Question, read_file
+from sinks.looking import Look, Question
+from sinks.media.looks.reading import read_file
 from tallystick.contracts import listings
 from tallystick.contracts.listings import Sidecar, Written
 from tallystick.contracts.media import RECORD_COUNTS, listing_name
@@ -43,13 +44,13 @@ def look_at_listing(question: Question) -> Look:
     """
     folder = question.settings.media_listings
     try:
-        sidecar = listings.decode_sidecar(read_file(sidecar_of(question.medium, folder), most=_SIDECAR_BYTES))
+        sidecar = listings.decode_sidecar(read_file(sidecar_of(question.source, folder), most=_SIDECAR_BYTES))
     except ValueError as error:
         raise ContractError(f"the sidecar of the listing can't be read: {error}; enumerate the medium again") from error
-    if (sidecar.medium, sidecar.attempt) != (question.medium, question.attempt):
+    if (sidecar.medium, sidecar.attempt) != (question.source, question.attempt):
         raise ContractError(
             f"the listing is of attempt {sidecar.attempt} at medium {sidecar.medium}, not of {question.attempt} at"
-            f" {question.medium}; enumerate the medium again"
+            f" {question.source}; enumerate the medium again"
         )
     return Look(_count(question, sidecar), sidecar.digest)
 
@@ -57,7 +58,7 @@ def look_at_listing(question: Question) -> Look:
 def _count(question: Question, sidecar: Sidecar) -> dict[str, int]:
     told = {name: sidecar.counts[name] for name in _TOLD if name in sidecar.counts}
     counts = dict.fromkeys((name for name in RECORD_COUNTS if name not in _TOLD), 0) | told
-    file = _File(listing_of(question.medium, question.settings.media_listings), question)
+    file = _File(listing_of(question.source, question.settings.media_listings), question)
     with SortedKeys(_INODE.size) as inodes:
         for record in listings.parse(file.chunks()):
             counts["records"] += 1

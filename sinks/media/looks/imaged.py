@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from sinks.media.looks.question import Look, Question, hash_file, known_medium, read_file
+from sinks.looking import Look, Question
+from sinks.media.looks.reading import hash_file, known_medium, read_file
 from tallystick.contracts import rescue_maps
 from tallystick.contracts.media import IMAGE_COUNTS, Medium
 from tallystick.settings import Settings

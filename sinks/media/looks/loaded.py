@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sinks import schema
-from sinks.media.looks.question import Look, Question
+from sinks.looking import Look, Question
 from tallystick.contracts.media import RECORD_COUNTS, Found, record_digest
 from tallystick.database.engine import snapshot
 
@@ -52,11 +52,11 @@ def _records(question: Question) -> "sa.Select[Any]":
     return (
         sa.select(p.excluded, p.part, p.ino, i.type, i.nlink, i.size, i.mtime, i.mtime_ns, p.path)
         .select_from(_paths.join(_inodes, sa.and_(i.medium == p.medium, i.part == p.part, i.ino == p.ino)))
-        .where(p.medium == question.medium, p.revision == question.attempt, i.revision == question.attempt)
+        .where(p.medium == question.source, p.revision == question.attempt, i.revision == question.attempt)
     )
 
 
 def _count(connection: sa.Connection, table: sa.Table, question: Question) -> int:
     query = sa.select(sa.func.count()).select_from(table)
-    found = connection.scalar(query.where(table.c.medium == question.medium, table.c.revision == question.attempt))
+    found = connection.scalar(query.where(table.c.medium == question.source, table.c.revision == question.attempt))
     return int(found or 0)
