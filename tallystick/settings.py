@@ -245,6 +245,12 @@ class AtprotoSettings(_Section):
     """After how long the list of a host's repositories is asked for anew by a service that goes on."""
     redis_url: SecretStr | None = None
     """Where consumers of the streams of rsky-ingester are fed (`tally run atproto-redis`). None: nowhere."""
+    redis_high_water: Count = 100_000
+    """Length of one of those streams from which on nothing is written to it until it is shorter. Nothing is dropped."""
+    redis_batch: Count = 500
+    """Kafka records that are written to Redis at once at most."""
+    redis_repository_host: str = "https://bsky.network"
+    """What consumers of `repo_backfill` are told to ask for a repository of which no host is known."""
 
 
 class MetricsSettings(_Section):

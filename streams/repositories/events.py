@@ -44,6 +44,7 @@ class Fetched(msgspec.Struct, frozen=True, tag="fetched", tag_field="event", gc=
     whole: bool = True
     problem: str = ""
     status: str = ""
+    asked: str = ""
 
 
 class Account(msgspec.Struct, frozen=True, tag="account", tag_field="event", gc=False):

@@ -68,14 +68,20 @@ def _after(state: Repository | None, event: Event, now: Moment) -> Repository | 
         case Sync():
             return _sync(state, event, now)
         case Fetched():
-            return _fetched(state, event, now) if event.whole else state
+            return _fetched(state, event, now) if event.whole or _answers(event, state) else state
         case Account():
             return _account(state, event, now)
 
 
+def _answers(event: Fetched, state: Repository | None) -> bool:
+    """Return whether a part is what was asked for here: all that the settings keep."""
+    return state is not None and state.asked >= 0 and event.asked == state.asked_at
+
+
 def _fetch(state: Repository) -> Fetch:
-    rev = state.links[-1].rev if state.links else state.rev
-    return Fetch(state.did, state.problem, state.changed_at, rev=rev)
+    # Where nothing newer is heard of, an older snapshot won't do: without a rev one is fetched in any case.
+    newest = state.links[-1].rev if state.links else ""
+    return Fetch(state.did, state.problem, state.asked_at, rev=newest if newest > state.rev else "")
 
 
 def _new(did: str, now: Moment) -> Repository:
@@ -106,9 +112,12 @@ def _with_link(state: Repository, link: Link, now: Moment) -> Repository:
     if known is not None and not _tells_more(link, known):
         return state
     links = sorted([*(other for other in state.links if other is not known), link], key=_rev)
-    state = _settled(replace(state, links=tuple(links)), now)
-    most = MAX_LINKS if state.asked >= 0 else MAX_LINKS_UNASKED
-    return replace(state, links=state.links[-most:]) if len(state.links) > most else state
+    after = _settled(replace(state, links=tuple(links)), now)
+    kept = after.links[-(MAX_LINKS if after.asked >= 0 else MAX_LINKS_UNASKED) :]
+    if (after.rev, after.asked) == (state.rev, state.asked) and link not in kept and link in after.links:
+        # Older than all for which there is room.
+        return state
+    return after if len(kept) == len(after.links) else replace(after, links=kept)
 
 
 def _rev(link: Link) -> str:
@@ -161,7 +170,7 @@ def _settled(state: Repository, now: Moment) -> Repository:
         case RepositoryState.FAILED:
             return _asked(state, why, now) if _may_try_again(state, now) else state
         case RepositoryState.FETCHING if state.asked >= 0:
-            lost = _seconds_since_change(state, now) > LOST_SECONDS and _is_wanted(state, now)
+            lost = timestamps.seconds_between(state.asked_at, now.at) > LOST_SECONDS and _is_wanted(state, now)
             return _asked(state, why, now) if lost else state
         case _:
             return _desynchronised(state, why, now)
@@ -183,7 +192,9 @@ def _desynchronised(state: Repository, why: str, now: Moment) -> Repository:
 
 
 def _asked(state: Repository, why: str, now: Moment) -> Repository:
-    return replace(state, state=RepositoryState.FETCHING, problem=why, asked=now.offset, changed_at=now.at)
+    return replace(
+        state, state=RepositoryState.FETCHING, problem=why, asked=now.offset, asked_at=now.at, changed_at=now.at
+    )
 
 
 def _is_wanted(state: Repository, now: Moment) -> bool:
@@ -192,11 +203,7 @@ def _is_wanted(state: Repository, now: Moment) -> bool:
 
 def _may_try_again(state: Repository, now: Moment) -> bool:
     wait = min(RETRY_SECONDS * 2.0 ** max(state.fetches - 1, 0), RETRY_MAX_SECONDS)
-    return state.asked < 0 and _is_wanted(state, now) and _seconds_since_change(state, now) > wait
-
-
-def _seconds_since_change(state: Repository, now: Moment) -> float:
-    return timestamps.seconds_between(state.changed_at, now.at)
+    return state.asked < 0 and _is_wanted(state, now) and timestamps.seconds_between(state.changed_at, now.at) > wait
 
 
 def _fetched(state: Repository | None, event: Fetched, now: Moment) -> Repository:
@@ -204,7 +211,7 @@ def _fetched(state: Repository | None, event: Fetched, now: Moment) -> Repositor
         state = _new(event.did, now)
     elif event.attempt == state.attempt:
         return state
-    state = replace(state, attempt=event.attempt, asked=-1)
+    state = replace(state, attempt=event.attempt, asked=-1, asked_at="")
     return _not_fetched(state, event, now) if event.problem else _whole(state, event, now)
 
 

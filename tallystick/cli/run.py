@@ -14,7 +14,7 @@ import typer
 from producers.cowrie.formats import Format
 from producers.cowrie.plan import Begin, Plan, Until
 from producers.cowrie.selection import Followed, Job
-from tallystick.cli.atproto import backfill_roles, stream_roles
+from tallystick.cli.atproto import backfill_roles, redis_role, stream_roles
 from tallystick.cli.entry import run
 from tallystick.cli.media import roles as media_roles
 from tallystick.cli.role_words import teller
@@ -50,6 +50,7 @@ def _roles() -> typer.Typer:
     media_roles.register(roles)
     stream_roles.register(roles)
     backfill_roles.register(roles)
+    redis_role.register(roles)
     roles.command("all")(everything)
     return roles
 

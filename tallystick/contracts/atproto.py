@@ -189,6 +189,7 @@ class Fetched(msgspec.Struct, frozen=True, omit_defaults=True, tag="fetched", ta
     All of its records are in `atproto.snapshots`, where `problem` is empty; else it says why not, and `status` is the
     account's, where its host told one (`takendown`, `suspended`, `deactivated`, `deleted`). `whole` is False where only
     a part was asked for: some collections, or what changed since a revision. What the settings leave out is not missed.
+    `asked` is `at` of the `Fetch` that it ends.
     """
 
     did: Did
@@ -202,6 +203,7 @@ class Fetched(msgspec.Struct, frozen=True, omit_defaults=True, tag="fetched", ta
     whole: bool = True
     problem: str = ""
     status: str = ""
+    asked: str = ""
 
 
 class Account(msgspec.Struct, frozen=True, omit_defaults=True, tag="account", tag_field="event"):
@@ -344,12 +346,12 @@ class Repository(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `rev` and `data` are the last state that is known to be complete; empty where none is. `links` are the newest
     commits that came since without being joined to it, in the order of their revs. `problem` is why it is not
-    synchronised: a `Break`, or what was wrong with the last fetch. `changed_at` is since when it stands so, or since
-    when it is being fetched. `revision` counts the changes of the state.
+    synchronised: a `Break`, or what was wrong with the last fetch. `changed_at` is since when it stands so.
+    `revision` counts the changes of the state.
 
     `status` is the account's where it is not active; `status_at` is when a host last told of it, active or not.
     `attempt` is that of the last fetch that ended, `fetches` how many in a row have not helped. `asked` is the offset
-    of the event upon which the fetch that is still open was asked for; -1 where none is open.
+    of the event upon which the fetch that is still open was asked for, at `asked_at`; -1 where none is open.
     """
 
     did: str
@@ -363,6 +365,7 @@ class Repository(msgspec.Struct, frozen=True, omit_defaults=True):
     fetches: int = 0
     attempt: int = 0
     asked: int = -1
+    asked_at: str = ""
     changed_at: str = ""
     revision: int = 0
 

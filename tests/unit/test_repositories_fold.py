@@ -1,5 +1,6 @@
 """How a repository stands after some events: each test is a story of one repository."""
 
+import msgspec
 import pytest
 
 from streams.repositories.events import Account, Commit, Event, Fetched, Sync
@@ -189,6 +190,7 @@ def test_only_the_newest_links_are_kept() -> None:
     assert (too_old.state, too_old.rev, len(fetches)) == (FETCHING, rev(5), 1)
     unasked, _ = tell(*(commit(number) for number in range(5, 50)))
     assert len(unasked.links) == MAX_LINKS_UNASKED
+    assert apply(unasked, sync(4), Moment(99, minute(59))) == (unasked, None)
 
 
 def test_fetches_that_bring_what_is_too_old_end_and_a_commit_after_a_while_tries_again() -> None:
@@ -220,10 +222,26 @@ def test_a_fetch_of_which_nothing_is_heard_for_days_is_asked_for_again() -> None
     assert len(fetches) == 1
 
 
-def test_a_part_changes_nothing() -> None:
-    state, _ = tell(commit(1), commit(3))
+def test_a_part_changes_nothing_unless_it_is_what_was_asked_for() -> None:
+    state, (fetch,) = tell(commit(1), commit(3))
     part = Fetched(DID, 1, minute(1), rev(3), data(3), whole=False)
     assert apply(state, part, Moment(2, minute(59))) == (state, None)
+    answer, fetches = tell(msgspec.structs.replace(part, asked=fetch.at), state=state, first=2)
+    assert (answer.state, answer.rev, fetches) == (SYNCHRONISED, rev(3), [])
+    assert apply(answer, msgspec.structs.replace(part, attempt=2, asked=""), Moment(3, minute(59))) == (answer, None)
+
+
+@pytest.mark.parametrize(
+    ("events", "wanted"),
+    [
+        pytest.param([commit(1), sync(2)], rev(2), id="something newer was heard of"),
+        pytest.param([commit(1), sync(1, "bafy9")], "", id="the same rev with another tree"),
+        pytest.param([ABSENT, BACK], "", id="nothing was heard of"),
+    ],
+)
+def test_a_fetch_names_a_rev_only_where_a_snapshot_of_it_would_do(events: list[Event], wanted: str) -> None:
+    _, fetches = tell(*events, resync="all")
+    assert [fetch.rev for fetch in fetches] == [wanted]
 
 
 def test_what_hosts_write_is_bounded() -> None:

@@ -1,0 +1,1 @@
+"""What consumers of rsky-ingester's Redis streams go on reading: a sink without a database."""
