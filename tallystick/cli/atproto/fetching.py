@@ -175,7 +175,10 @@ class Backfill:
         try:
             if not listing and not self._through:
                 self._course = self._course or Course(self._hops())
-                if self._course.look():
+                before, through = self._course.waits_for, self._course.look()
+                if before != self._course.waits_for:
+                    log.info("passed", by=before, waits_for=self._course.waits_for)
+                if through:
                     # What others ask for from now on is no business of this backfill.
                     self._through, self._until = True, _milliseconds()
             if not self._asked.ingest_only:
