@@ -14,11 +14,18 @@ from tallystick.cli.atproto.asking import Asked, Mode, hosts_of, with_asked
 from tallystick.cli.atproto.backfill import exit_code, print_result
 from tallystick.cli.atproto.counting import Counts, Trouble, Wanted, read_counts, read_missing, read_troubles
 from tallystick.cli.atproto.fetching import BackfillResult, Listed, Listening
+from tallystick.cli.atproto.looking import (
+    NOTICE_COLUMNS,
+    REPOSITORY_COLUMNS,
+    read_notices,
+    read_repositories,
+    read_states,
+)
 from tallystick.cli.atproto.passing import Course, Hop
 from tallystick.cli.atproto.planning import SINK_PROCESSES, plan_of
 from tallystick.cli.progress import LineView
 from tallystick.cli.service import Plan, hopeless
-from tallystick.contracts.atproto import REPOSITORY_KIND
+from tallystick.contracts.atproto import REPOSITORY_KIND, RepositoryState
 from tallystick.errors import UsageError
 from tallystick.settings import AtprotoSettings, DatabaseSettings, KafkaSettings, Settings
 from tallystick.supervision.exits import Exit, ExitReason
@@ -262,6 +269,26 @@ def test_of_what_did_not_succeed_the_first_are_told(database: sa.Engine) -> None
         ]
         assert len(read_troubles(connection, wanted, most=1)) == 1
         assert read_missing(connection, ["did:a", "did:x"]) == ["did:x"]
+
+
+def test_an_operator_sees_repositories_by_their_state_and_the_newest_notices() -> None:
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        for name, columns in (("atproto_repos", REPOSITORY_COLUMNS), ("atproto_notices", NOTICE_COLUMNS)):
+            connection.execute(sa.text(f"CREATE TABLE {name} ({', '.join(columns)})"))
+        for did, state in (("did:b", "failed"), ("did:a", "failed"), ("did:c", None), ("did:d", "synchronised")):
+            connection.execute(
+                sa.text("INSERT INTO atproto_repos (did, state) VALUES (:a, :b)"), {"a": did, "b": state}
+            )
+        for at, host in (("1", "a"), ("3", "b"), ("2", "a")):
+            connection.execute(sa.text("INSERT INTO atproto_notices (at, host) VALUES (:a, :b)"), {"a": at, "b": host})
+    with engine.connect() as connection:
+        assert read_states(connection) == {"failed": 2, "synchronised": 1, "unknown": 1}
+        failed = read_repositories(connection, RepositoryState.FAILED, limit=9)
+        assert [row["did"] for row in failed] == ["did:a", "did:b"]
+        assert len(read_repositories(connection, None, limit=3)) == 3
+        assert [row["at"] for row in read_notices(connection, None, limit=2)] == ["3", "2"]
+        assert [row["at"] for row in read_notices(connection, "a", limit=9)] == ["2", "1"]
 
 
 def test_listers_are_heard_and_what_nobody_understands_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:

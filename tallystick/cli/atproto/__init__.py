@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("following", "backfill")
+COMMANDS = ("following", "backfill", "looking")
 """The modules of this package that register commands, in the order in which help shows them."""
 
 

@@ -130,7 +130,7 @@ class Backfill:
         self._service = Service(asked_settings, self._plan, self._listening, settings=settings)
         self._engine = make_engine(settings)
         self._since, self._until = _milliseconds(), _FOR_EVER
-        self._counts = Counts()
+        self._counts, self._counted_for = Counts(), 0.0
         self._look_at = self._moved_at = self._warned_at = time.monotonic()
         self._groups: list[Group] = []
         self._course: Course | None = None
@@ -170,12 +170,14 @@ class Backfill:
     def _over(self, supervisor: Supervisor) -> bool:
         if time.monotonic() < self._look_at:
             return False
-        began = time.monotonic()
         listing = any(spec.name in supervisor.active() for spec in self._plan.readers)
         try:
             if not listing and not self._through:
                 self._course = self._course or Course(self._hops())
-                if self._course.look():
+                before, through = self._course.waits_for, self._course.look()
+                if before != self._course.waits_for:
+                    log.info("passed", by=before, waits_for=self._course.waits_for)
+                if through:
                     # What others ask for from now on is no business of this backfill.
                     self._through, self._until = True, _milliseconds()
             if not self._asked.ingest_only:
@@ -186,7 +188,7 @@ class Backfill:
             log.warning("it can't be seen how far it is", error=str(error)[:200])
         self._view.show(self._stages(listing=listing))
         self._mind_stall(listing=listing)
-        self._look_at = time.monotonic() + max(LOOK_SECONDS, (time.monotonic() - began) / LOOK_SHARE)
+        self._look_at = time.monotonic() + max(LOOK_SECONDS, self._counted_for / LOOK_SHARE)
         return self._is_over
 
     def _hops(self) -> list[Hop]:
@@ -206,8 +208,10 @@ class Backfill:
         return hops
 
     def _count(self) -> None:
+        began = time.monotonic()
         with self._engine.connect() as connection:
             counts = read_counts(connection, self._wanted(connection))
+        self._counted_for = time.monotonic() - began
         if counts != self._counts:
             self._counts, self._moved_at = counts, time.monotonic()
 
