@@ -27,6 +27,7 @@ from tallystick.cli.deployment import (
 )
 from tallystick.cli.progress import Stage, View
 from tallystick.cli.status.observer import Observer, Seen
+from tallystick.cli.warm import nursery
 from tallystick.contracts import cowrie
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import is_transient
@@ -118,7 +119,9 @@ class Load:
         interrupted = False
         reader = RoleSpec("reader", self._reader.arguments, one_shot=True, max_restarts=RESTARTS, env=self._reader.env)
         stop = install()
-        with Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=self._logs) as supervisor:
+        with Supervisor(
+            on_exit=self._on_exit, on_line=self._on_line, log_dir=self._logs, nursery=nursery()
+        ) as supervisor:
             for spec in role_specs(self._settings, reader, waiting=self._reader.waiting, yields=YIELDS):
                 supervisor.start(spec)
             while not self._is_over(supervisor) and not (interrupted := stop()):

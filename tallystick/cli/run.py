@@ -18,6 +18,7 @@ from tallystick.cli.atproto import backfill_roles, stream_roles
 from tallystick.cli.entry import run
 from tallystick.cli.media import roles as media_roles
 from tallystick.cli.role_words import teller
+from tallystick.cli.warm import warm_up
 from tallystick.errors import UsageError
 from tallystick.local import stack
 from tallystick.logs import get_logger
@@ -130,6 +131,7 @@ def everything(
 
     asked = Asked(tuple(paths or ()), sensor=sensor)
     asked.check_followed()
+    warm_up()
 
     def work(stop: StopFlag) -> int | None:
         settings = load_settings()
@@ -252,5 +254,10 @@ def verifier() -> None:
     raise typer.Exit(run_role("verifier", work))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the role that the command line names."""
     run(_roles())
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ from tallystick.cli.deployment import (
     role_specs,
     tell_of_dead_reader,
 )
+from tallystick.cli.warm import nursery
 from tallystick.contracts import cowrie
 from tallystick.database.engine import make_engine
 from tallystick.local import stack
@@ -54,7 +55,7 @@ class Service:
         engine.dispose()
         reader = reader_spec(self._paths, sensor=self._sensor, options=("--follow",), one_shot=False, max_restarts=None)
         logs = self._settings.home / "logs"
-        with Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=logs) as supervisor:
+        with Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=logs, nursery=nursery()) as supervisor:
             for spec in role_specs(self._settings, reader, yields={}):
                 supervisor.start(spec)
             while not stop():

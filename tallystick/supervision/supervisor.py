@@ -17,6 +17,7 @@ from tallystick.errors import ServiceError, UsageError
 from tallystick.logs import get_logger
 from tallystick.supervision.exits import Exit, ExitReason, classify, signal_name
 from tallystick.supervision.memory import OutOfMemoryKills
+from tallystick.supervision.nursery import Nursery
 from tallystick.supervision.process import Ended, Line, Process
 from tallystick.supervision.restarting import Done, GiveUp, Restart, RestartPolicy, RoleSpec
 
@@ -50,12 +51,16 @@ class Supervisor:
         on_exit: Callable[[Exit], None],
         on_line: Callable[[str, str], None],
         log_dir: Path,
+        nursery: Nursery | None = None,
         policy: RestartPolicy | None = None,
         kills: OutOfMemoryKills | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`on_line` gets (role, line of its standard output); each role's standard error goes to `log_dir`."""
-        self._on_exit, self._on_line, self._log_dir = on_exit, on_line, log_dir
+        """`on_line` gets (role, line of its standard output); each role's standard error goes to `log_dir`.
+
+        Roles that the `nursery` can start are forked from its template, the others get an interpreter of their own.
+        """
+        self._on_exit, self._on_line, self._log_dir, self._nursery = on_exit, on_line, log_dir, nursery
         self._policy = policy or RestartPolicy()
         self._kills = kills or OutOfMemoryKills()
         self._jitter = jitter
@@ -145,7 +150,9 @@ class Supervisor:
         self._take(until=time.monotonic())
 
     def _launch(self, spec: RoleSpec) -> Process:
-        process = Process(spec, lifeline=self._lifeline, log_dir=self._log_dir, report=self._report)
+        process = Process(
+            spec, lifeline=self._lifeline, log_dir=self._log_dir, report=self._report, nursery=self._nursery
+        )
         log.info("role started", role=spec.name, pid=process.pid)
         return process
 

@@ -48,7 +48,7 @@ def live(settings: Settings) -> dict[str, Any] | None:
 
 def reader(service: subprocess.Popen[bytes]) -> psutil.Process:
     def look() -> list[psutil.Process]:
-        children = psutil.Process(service.pid).children()
+        children = psutil.Process(service.pid).children(recursive=True)
         return [child for child in children if "tallystick.cli.run reader" in " ".join(child.cmdline())]
 
     return eventually(look)[0]
