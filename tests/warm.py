@@ -1,7 +1,7 @@
 """Commands as processes that are forked from one that has imported everything: to start one costs next to nothing.
 
 What they run is what `python -m` would run, in a process, a session and an environment of its own. That a new
-interpreter does so too is seen where a test starts one: the first of `test_load`, `test_service`, `test_local_stack`.
+interpreter does so too is seen where tests start one: `test_service`, `test_load_bad_input`, `test_local_stack`.
 """
 
 import os
@@ -47,7 +47,8 @@ def made(modules: Sequence[str], *, imported: Sequence[str] = (), folder: Path |
 
 
 @cache
-def _commands() -> Nursery:
+def commands() -> Nursery:
+    """The nursery of this test process."""
     return made(COMMANDS, imported=IMPORTED)
 
 
@@ -60,19 +61,17 @@ class Command:
         *,
         env: Mapping[str, str],
         cwd: Path | None = None,
-        stdout: IO[bytes] | IO[str] | None = None,
-        stderr: IO[bytes] | IO[str] | None = None,
+        output: IO[bytes] | None = None,
+        merged: bool = False,
     ) -> None:
-        """Output that isn't sent to a file is kept for `communicate`."""
+        """All that it writes goes to the file `output`; without one it is kept for `communicate`, `merged` or not."""
         self.args = argv
         self._kept: list[str] = ["", ""]
         self._readers: list[threading.Thread] = []
-        files = [
-            self._pipe(number) if file is None else os.dup(file.fileno())
-            for number, file in enumerate((stdout, stderr))
-        ]
+        first = os.dup(output.fileno()) if output else self._pipe(0)
+        files = [first, os.dup(first) if output or merged else self._pipe(1)]
         try:
-            self._child = _commands().start(argv, environment=env, files=files, folder=cwd)
+            self._child = commands().start(argv, environment=env, files=files, folder=cwd)
         finally:
             for file in files:
                 os.close(file)
