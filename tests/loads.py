@@ -143,7 +143,7 @@ def _watch_reader(load_process: subprocess.Popen[str], peak: list[int]) -> None:
         with suppress(psutil.NoSuchProcess):
             readers = readers or [
                 child
-                for child in psutil.Process(load_process.pid).children()
+                for child in psutil.Process(load_process.pid).children(recursive=True)
                 if "tallystick.cli.run reader" in " ".join(child.cmdline())
             ]
             peak[0] = max([peak[0], *(reader.memory_info().rss for reader in readers)])

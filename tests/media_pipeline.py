@@ -30,6 +30,7 @@ from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
 from tests.sinks import ready, stopping
 from tests.support import environment, eventually
+from tests.warm import commands
 
 
 class Pipeline:
@@ -77,6 +78,7 @@ def pipeline(settings: Settings, *, argv: Argv = stage_argv) -> Iterator[Pipelin
     engine = ready(settings)
     with ExitStack() as running:
         running.enter_context(patch.dict(os.environ, environment(settings)))
+        running.enter_context(patch("tallystick.cli.media.stage_process.nursery", commands))
         running.enter_context(stopping(lambda stop: run_sinks(settings, MEDIA_SINKS, stop)))
         running.enter_context(stopping(lambda stop: run_verifier(settings, stop)))
         running.enter_context(stopping(lambda stop: _fold(settings, stop)))

@@ -16,6 +16,7 @@ import pytest
 
 from tallystick.cli.main import main
 from tallystick.settings import Settings
+from tests.warm import Command
 
 T = TypeVar("T")
 TALLY = (sys.executable, "-m", "tallystick.cli.main")
@@ -40,15 +41,12 @@ def tally(
     settings: Settings, *arguments: str, seconds: float = 120.0, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `tally` with `arguments` to its end."""
-    return subprocess.run(
-        [*TALLY, *arguments],
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-        cwd=cwd,
-    )
+    process = Command([*TALLY, *arguments], env=environment(settings), cwd=cwd)
+    try:
+        output = process.communicate(seconds)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess([*arguments], process.wait(), *output)
 
 
 def tally_here(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""A host that makes commits of honest accounts as fast as it is read: `python -m tests.synthetic_host COMMITS ACCOUNTS`.
+"""A host that makes commits as fast as it is read: `python -m tests.synthetic_host COMMITS ACCOUNTS`.
 
 In its own process, so that its work is not counted for the one that is measured. Prints its port; serves the stream at
 /xrpc/com.atproto.sync.subscribeRepos and the identities of its accounts at /DID.
@@ -31,7 +31,11 @@ class Person:
         """Write, change or delete a record; return the body of the `#commit`."""
         path = chance.choice(self._keys)
         there = path in self.repository.records
-        record = {"$type": "app.bsky.feed.post", "text": chance.randbytes(80).hex(), "createdAt": "2026-01-01T00:00:00Z"}
+        record = {
+            "$type": "app.bsky.feed.post",
+            "text": chance.randbytes(80).hex(),
+            "createdAt": "2026-01-01T00:00:00Z",
+        }
         body = self.repository.commit({path: None if there and chance.random() < 0.3 else record})
         self.repository.blocks.clear()
         return body

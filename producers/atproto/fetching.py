@@ -306,6 +306,7 @@ class Fetching:
             data=snapshot.data,
             records=snapshot.records,
             whole=work.whole,
+            asked=work.fetch.at,
         )
         await self._sender.send(Record(COMMITS, key, encode(fetched)), words)
         attempt.claim(
@@ -349,6 +350,7 @@ class Fetching:
             whole=work.whole,
             problem=problem,
             status=lost.status,
+            asked=work.fetch.at,
         )
         await self._sender.send(Record(COMMITS, work.fetch.did.encode(), encode(fetched)), words)
         attempt.fail(problem, on_delivery=words.expect(STAGES.name))

@@ -17,6 +17,7 @@ from tallystick.cli.load import print_result, run_reader
 from tallystick.cli.loading import log_reader
 from tallystick.cli.progress import make_view
 from tallystick.cli.terminal import console, safe
+from tallystick.cli.warm import warm_up
 from tallystick.database.engine import make_engine
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
@@ -35,6 +36,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the local Kafka and PostgreSQL running.")] = False,
 ) -> None:
     """Make a Cowrie log, load it through Kafka into the database, and show what a researcher would ask for."""
+    warm_up()
     asked = load_settings()
     typer.echo("starting (the first time, Kafka is fetched and a database is made) …")
     started = stack.up(asked).started

@@ -23,6 +23,7 @@ from tallystick.cli.load import INTERRUPTED
 from tallystick.cli.progress import make_view
 from tallystick.cli.retrying import Retry, print_retry, print_retry_as_json
 from tallystick.cli.terminal import console, print_json, safe
+from tallystick.cli.warm import warm_up
 from tallystick.database.engine import make_engine, snapshot
 from tallystick.database.errors import told_plainly
 from tallystick.errors import ServiceError, UsageError
@@ -195,6 +196,7 @@ def retry(
         raise UsageError("--replace takes the place of one letter's content: name that letter, and no other")
     choice = _choice(ids or (), reason, source, since, until, origin, Standing.ANY if ids else Standing.OPEN)
     replacement = None if replace is None else _line(replace)
+    warm_up()
     with _database() as (settings, engine):
         with snapshot(engine) as connection:
             _require_all(connection, choice)

@@ -11,6 +11,7 @@ from producers.cowrie.reader import check_sensor
 from tallystick.cli.load import exit_code, print_result, print_result_as_json, run_reader, with_database
 from tallystick.cli.loading import ReaderCommand
 from tallystick.cli.progress import make_view
+from tallystick.cli.warm import warm_up
 from tallystick.contracts.cowrie import IMPORT_KIND
 from tallystick.settings import load_settings
 
@@ -51,6 +52,7 @@ def cowrieprocessor(
     Exit codes are those of `tally load`.
     """
     check_sensor(sensor)
+    warm_up()
     bounds = {"since": bound(since), "until": bound(until)}
     settings = with_database(load_settings(), database)
     _look_at(url)

@@ -15,6 +15,7 @@ from tallystick.cli.run import DAYS_HELP, FORMAT_HELP, SENSOR_HELP
 from tallystick.cli.sources import print_trouble, standing_as_dict, standings_table
 from tallystick.cli.status.observer import Observer, make_observer
 from tallystick.cli.terminal import console, print_json, safe
+from tallystick.cli.warm import warm_up
 from tallystick.logs import configure
 from tallystick.settings import DatabaseSettings, Settings, load_settings
 
@@ -54,6 +55,7 @@ def load(
     """
     asked = Asked(tuple(paths or ()), sensor=sensor, days=days, form=form)
     asked.check()
+    warm_up()
     settings = with_status(with_database(load_settings(), database), folder=status_dir, seconds=status_poll_seconds)
     jobs = jobs_of(settings, asked)
     for line in left_out(jobs, days):

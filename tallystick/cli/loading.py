@@ -26,6 +26,7 @@ from tallystick.cli.deployment import (
 )
 from tallystick.cli.progress import Stage, View
 from tallystick.cli.status.observer import Observer, Seen
+from tallystick.cli.warm import nursery
 from tallystick.contracts import cowrie
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import is_transient
@@ -121,7 +122,13 @@ class Load:
         stop = install()
         with (
             Records(self._settings) as records,
-            Supervisor(on_exit=self._on_exit, on_line=self._on_line, log_dir=self._logs, watcher=records) as supervisor,
+            Supervisor(
+                on_exit=self._on_exit,
+                on_line=self._on_line,
+                log_dir=self._logs,
+                watcher=records,
+                nursery=nursery(),
+            ) as supervisor,
         ):
             for spec in self._specs():
                 supervisor.start(spec)

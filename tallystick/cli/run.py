@@ -18,6 +18,7 @@ from tallystick.cli.atproto import backfill_roles, redis_role, stream_roles
 from tallystick.cli.entry import run
 from tallystick.cli.media import roles as media_roles
 from tallystick.cli.role_words import teller
+from tallystick.cli.warm import warm_up
 from tallystick.errors import UsageError
 from tallystick.local import stack
 from tallystick.logs import get_logger
@@ -135,6 +136,7 @@ def everything(
 
     asked = Asked(tuple(paths or ()), sensor=sensor)
     asked.check_followed()
+    warm_up()
 
     def work(stop: StopFlag) -> int | None:
         settings = with_metrics_port(load_settings(), metrics_port)
@@ -257,5 +259,10 @@ def verifier() -> None:
     raise typer.Exit(run_role("verifier", work))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the role that the command line names."""
     run(_roles())
+
+
+if __name__ == "__main__":
+    main()

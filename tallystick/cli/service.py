@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from tallystick.cli.deployment import prepare
+from tallystick.cli.warm import nursery
 from tallystick.database.engine import make_engine
 from tallystick.local import stack
 from tallystick.logs import get_logger
@@ -117,6 +118,7 @@ class Service:
                 log_dir=self._settings.home / "logs",
                 policy=self._plan.policy,
                 watcher=self._records,
+                nursery=nursery(),
             )
             with self._records, supervisor:
                 try:

@@ -17,6 +17,7 @@ from tallystick.contracts import timestamps
 from tallystick.errors import ServiceError, UsageError
 from tallystick.logs import without_secrets
 from tallystick.supervision.child import LIFELINE_VARIABLE
+from tallystick.supervision.nursery import Forked, Nursery
 from tallystick.supervision.restarting import RoleSpec
 
 MAX_LINE_CHARS = 64 * 1024
@@ -57,9 +58,15 @@ class Process:
     """
 
     def __init__(
-        self, spec: RoleSpec, *, lifeline: int, log_dir: Path, report: Callable[["Line | Ended"], None]
+        self,
+        spec: RoleSpec,
+        *,
+        lifeline: int,
+        log_dir: Path,
+        report: Callable[["Line | Ended"], None],
+        nursery: Nursery | None = None,
     ) -> None:
-        """Start it; `lifeline` is the file descriptor that the child inherits.
+        """Start it, from the `nursery` if that can; `lifeline` is the file descriptor that the child inherits.
 
         Raises UsageError for a name that can't be a file's, ServiceError where the process can't be started.
         """
@@ -74,35 +81,22 @@ class Process:
             _set_aside(self._log)
             with self._log.open("ab") as log:
                 self._log_start = log.tell()
-                self._popen = subprocess.Popen(
-                    spec.argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env=os.environ | {"PYTHONUNBUFFERED": "1"} | spec.env | {LIFELINE_VARIABLE: str(lifeline)},
-                    pass_fds=(lifeline,),
-                    start_new_session=True,  # Ctrl-C in a terminal is for the supervisor alone
-                    encoding="utf-8",
-                    errors="replace",
-                )
+                self._child, stdout = _begin(spec, lifeline, log.fileno(), nursery)
         except OSError as error:
             raise ServiceError(f"role {spec.name} can't be started: {error}; see {self._log}") from error
-        self.pid = self._popen.pid
+        self.pid = self._child.pid
         if spec.yields:
             with contextlib.suppress(ProcessLookupError):  # it has ended already, which is told as any end is
                 os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0) + spec.yields)
         self._started = time.monotonic()
-        assert self._popen.stdout is not None  # noqa: S101  (a pipe was asked for)
-        self._reader = threading.Thread(
-            target=self._read, args=(self._popen.stdout,), name=f"role {spec.name} lines", daemon=True
-        )
+        self._reader = threading.Thread(target=self._read, args=(stdout,), name=f"role {spec.name} lines", daemon=True)
         self._reader.start()
         threading.Thread(target=self._wait, name=f"role {spec.name} end", daemon=True).start()
 
     def terminate(self) -> None:
         """Ask the process to stop."""
         self._asked = True
-        self._popen.terminate()
+        self._child.terminate()
 
     def kill(self) -> None:
         """Kill the process, and what it started in its own session, because it has not stopped in time."""
@@ -125,7 +119,8 @@ class Process:
                 self._report(Line(self.spec.name, text.rstrip("\r\n")))
 
     def _wait(self) -> None:
-        code = self._popen.wait()
+        code = self._child.wait()
+        assert code is not None  # noqa: S101  (there was no limit)
         ended = Ended(self, code, self._asked, timestamps.now(), time.monotonic() - self._started)
         self._kill_session()  # a helper that outlives its role would work on beside the role's next process
         self._reader.join(_LAST_LINES_SECONDS)
@@ -134,6 +129,34 @@ class Process:
     def _kill_session(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone; macOS says it the second way
             os.killpg(self.pid, signal.SIGKILL)
+
+
+def _begin(
+    spec: RoleSpec, lifeline: int, log: int, nursery: Nursery | None
+) -> tuple["subprocess.Popen[bytes] | Forked", IO[str]]:
+    """Start a process; return it with its standard output."""
+    child: subprocess.Popen[bytes] | Forked
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | spec.env
+    reading, writing = os.pipe()
+    try:
+        if nursery and nursery.starts(spec.argv):
+            child = nursery.start(spec.argv, environment=environment, files=(writing, log, lifeline))
+        else:
+            child = subprocess.Popen(
+                spec.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=log,
+                env=environment | {LIFELINE_VARIABLE: str(lifeline)},
+                pass_fds=(lifeline,),
+                start_new_session=True,  # Ctrl-C in a terminal is for the supervisor alone
+            )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    return child, open(reading, encoding="utf-8", errors="replace")  # noqa: PTH123
 
 
 def _set_aside(log: Path) -> None:

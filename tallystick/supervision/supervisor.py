@@ -17,6 +17,7 @@ from tallystick.errors import ServiceError, UsageError
 from tallystick.logs import get_logger
 from tallystick.supervision.exits import Exit, ExitReason, classify, signal_name
 from tallystick.supervision.memory import OutOfMemoryKills
+from tallystick.supervision.nursery import Nursery
 from tallystick.supervision.process import Ended, Line, Process
 from tallystick.supervision.restarting import Decision, Done, GiveUp, Restart, RestartPolicy, RoleSpec
 from tallystick.supervision.standing import Unwatched, Watcher
@@ -51,6 +52,7 @@ class Supervisor:
         on_exit: Callable[[Exit], None],
         on_line: Callable[[str, str], None],
         log_dir: Path,
+        nursery: Nursery | None = None,
         policy: RestartPolicy | None = None,
         kills: OutOfMemoryKills | None = None,
         jitter: Callable[[], float] = random.random,
@@ -58,9 +60,10 @@ class Supervisor:
     ) -> None:
         """`on_line` gets (role, line of its standard output); each role's standard error goes to `log_dir`.
 
-        `watcher` is told of starts and ends, before `on_exit` is.
+        `watcher` is told of starts and ends, before `on_exit` is. Roles that the `nursery` can start are forked from its
+        template, the others get an interpreter of their own.
         """
-        self._on_exit, self._on_line, self._log_dir = on_exit, on_line, log_dir
+        self._on_exit, self._on_line, self._log_dir, self._nursery = on_exit, on_line, log_dir, nursery
         self._policy = policy or RestartPolicy()
         self._kills = kills or OutOfMemoryKills()
         self._jitter = jitter
@@ -156,7 +159,9 @@ class Supervisor:
         self._take(until=time.monotonic())
 
     def _launch(self, role: _Role) -> Process:
-        process = Process(role.spec, lifeline=self._lifeline, log_dir=self._log_dir, report=self._report)
+        process = Process(
+            role.spec, lifeline=self._lifeline, log_dir=self._log_dir, report=self._report, nursery=self._nursery
+        )
         log.info("role started", role=role.spec.name, pid=process.pid)
         self._watcher.started(role.spec, process.pid, restarts=role.restarts)
         return process

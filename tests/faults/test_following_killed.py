@@ -2,7 +2,6 @@
 
 import gzip
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ import pytest
 from tallystick.settings import Settings
 from tests.loads import SUCCEEDED, ask, standings, verdicts
 from tests.support import SAMPLE, TALLY, environment, eventually, tally_json
+from tests.warm import Command
 
 EVENTS, SESSIONS = 3_552, 324
 BATCH = 50
@@ -23,13 +23,11 @@ ROTATED_AFTER = 1_776
 
 
 @contextmanager
-def service(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def service(settings: Settings, log: Path) -> Iterator[Command]:
     """Run `tally run all` on a log; in the end it must stop by itself on SIGTERM."""
     env = {**environment(settings), "TALLY_FOLLOW__QUIET_SECONDS": "1"}
     with (settings.home / "service.log").open("ab") as said:
-        process = subprocess.Popen(
-            [*TALLY, "run", "all", str(log)], env=env, stdout=said, stderr=said, start_new_session=True
-        )
+        process = Command([*TALLY, "run", "all", str(log)], env=env, output=said)
     try:
         yield process
         if process.poll() is None:
@@ -40,7 +38,7 @@ def service(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             kill_all(process)
 
 
-def kill_all(process: subprocess.Popen[bytes]) -> None:
+def kill_all(process: Command) -> None:
     """Kill the service and all its roles at once, as a power cut would."""
     service = psutil.Process(process.pid)
     for member in [service, *service.children(recursive=True)]:

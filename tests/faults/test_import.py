@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.dumps import count, dump
 from tests.loads import SUCCEEDED, ask, verdicts
 from tests.plugins.services import apart, on_sqlite
 from tests.support import TALLY, environment, eventually, tally, tally_here, tally_json
+from tests.warm import Command
 
 EVENTS = 20_000
 REFUSED = ['{"eventid":"cowrie.new.kind_of","timestamp":"2026-01-01T00:00:00Z","session":"abc"}', "half a li"]
@@ -109,14 +109,11 @@ def from_log(servers: Settings, log: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @contextmanager
-def importing(settings: Settings, old: Old) -> Iterator[subprocess.Popen[str]]:
+def importing(settings: Settings, old: Old) -> Iterator[Command]:
     """Give a running import, which reads in small windows."""
-    with subprocess.Popen(
+    with Command(
         [*TALLY, "import", "cowrieprocessor", "--json"],
         env={**environment(settings), "TALLY_READER__WINDOW_BYTES": "65536", "TALLY_IMPORT_URL": old.url},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     ) as process:
         yield process
 
@@ -131,7 +128,7 @@ def by_source(result: dict[str, Any]) -> dict[str, tuple[int, int, int, dict[str
 EXPECTED = {"raw_events": (EVENTS, EVENTS, 0, SUCCEEDED), "dead_letter_events": (2, 1, 1, SUCCEEDED)}
 
 
-def importers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def importers(process: Command) -> list[psutil.Process]:
     """Return the running importers of an import."""
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if "tallystick.cli.run importer" in " ".join(child.cmdline())]

@@ -15,6 +15,7 @@ from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
 from tests.dumps import count, dump
 from tests.support import TALLY, environment, eventually, tally
+from tests.warm import Command
 
 EVENTS = 20_000
 ROLES = ("reader", "agents", "sinks raw_events", "sinks session_summaries", "sinks inventories", "verifier")
@@ -48,19 +49,13 @@ def undisturbed(servers: Settings, log: Path, tmp_path_factory: pytest.TempPathF
     return dump(settings)
 
 
-def load(settings: Settings, log: Path, *, window_bytes: int = 16_384) -> subprocess.Popen[str]:
+def load(settings: Settings, log: Path, *, window_bytes: int = 16_384) -> Command:
     """Start a load that sends and stores little at a time, so that there is a middle to kill it in."""
     small = {"TALLY_READER__WINDOW_BYTES": str(window_bytes), "TALLY_SINKS__BATCH_RECORDS": "500"}
-    return subprocess.Popen(
-        [*TALLY, "load", str(log)],
-        env={**environment(settings), **small},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return Command([*TALLY, "load", str(log)], env={**environment(settings), **small}, merged=True)
 
 
-def role(process: subprocess.Popen[str], arguments: str) -> psutil.Process:
+def role(process: Command, arguments: str) -> psutil.Process:
     """Return the process of a role under a running load."""
 
     def look() -> list[psutil.Process]:
@@ -70,7 +65,7 @@ def role(process: subprocess.Popen[str], arguments: str) -> psutil.Process:
     return eventually(look)[0]
 
 
-def finish(process: subprocess.Popen[str], *, seconds: float) -> str:
+def finish(process: Command, *, seconds: float) -> str:
     """Return all that a load wrote; one that doesn't end is stopped, so that it tells what it waits for."""
     try:
         output, _ = process.communicate(timeout=seconds)

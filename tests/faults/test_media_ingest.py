@@ -5,7 +5,6 @@ The numbers are those of the faults in docs/reference/media-faults.md.
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from tests.media_dumps import dump
 from tests.media_world import plant, plant_wild
 from tests.sinks import query, ready
 from tests.support import TALLY, environment, eventually, tally
+from tests.warm import Command
 
 SECONDS = 300.0
 
@@ -38,20 +38,17 @@ def engine(settings: Settings) -> Iterator[sa.Engine]:
     made.dispose()
 
 
-def ingest(settings: Settings, *targets: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def ingest(settings: Settings, *targets: Path) -> Command:
+    return Command(
         [*TALLY, "media", "ingest", "--workers=1", "--json", *map(str, targets)],
         env={**environment(settings), "TALLY_MEDIA__LEASE_SECONDS": "6"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     )
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+def ended(process: Command) -> tuple[int, str]:
     """Return the exit code of a command once it has ended, and what it wrote."""
     out, err = process.communicate(timeout=SECONDS)
-    return process.returncode, out + err
+    return process.wait(), out + err
 
 
 def begun(settings: Settings, medium: str, stage: str, *, after: int = 0) -> int:
@@ -63,7 +60,7 @@ def begun(settings: Settings, medium: str, stage: str, *, after: int = 0) -> int
     return int(run[0])
 
 
-def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def children(process: Command) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 

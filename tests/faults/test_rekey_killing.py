@@ -18,15 +18,16 @@ from tallystick.settings import Settings
 from tests.foreign import Foreign, foreign_topic
 from tests.loads import ask
 from tests.support import ROLE, environment, eventually, tally_json
+from tests.warm import Command
 
 EVENTS, KILLS = 24_000, 5
 VERDICTS = "SELECT count(*) FROM source_stages WHERE verdict = 'succeeded'"
 
 
 @contextmanager
-def role(settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def role(settings: Settings, *arguments: str) -> Iterator[Command]:
     """Run a role as a process while the block runs."""
-    with subprocess.Popen([*ROLE, *arguments], env=environment(settings), stderr=subprocess.DEVNULL) as process:
+    with Command([*ROLE, *arguments], env=environment(settings)) as process:
         try:
             yield process
         finally:
@@ -70,14 +71,9 @@ def test_records_count_once_however_often_the_process_is_killed(settings: Settin
             assert writer.is_alive(), "it was over before it could be killed"
         with role(settings, "rekey", "--topic", topic.name):
             writer.join(120)
-        done = subprocess.run(
-            [*ROLE, "rekey", "--topic", topic.name, "--until-end"],
-            env=environment(settings),
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        with role(settings, "rekey", "--topic", topic.name, "--until-end") as last:
+            _, said = last.communicate(120)
+        assert last.returncode == 0, said
         eventually(
             lambda: ask(settings, VERDICTS),
             until=lambda found: found == [(len(KAFKA_PIPELINE.stages) * 3,)],

@@ -1,6 +1,5 @@
 """Stop a replay again and again: it goes on with whatever runs its sinks, and ends in the tables that there were."""
 
-import subprocess
 from pathlib import Path
 from signal import SIGINT, SIGKILL, Signals
 
@@ -10,6 +9,7 @@ from tallystick.database.engine import make_engine
 from tallystick.settings import Settings
 from tests.dumps import dump
 from tests.support import TALLY, environment, eventually, tally, tally_here
+from tests.warm import Command
 
 EVENTS = 20_000
 SINKS = ("raw_events", "session_summaries", "inventories")
@@ -45,12 +45,10 @@ def stop_in_the_middle(settings: Settings, number: Signals) -> int:
         return any(sink not in before or taken < before[sink] for sink, taken in done().items())
 
     small_batches = {**environment(settings), "TALLY_SINKS__BATCH_RECORDS": "20"}
-    with subprocess.Popen(
-        [*TALLY, "db", "replay", *SINKS, "--yes"], env=small_batches, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
+    with Command([*TALLY, "db", "replay", *SINKS, "--yes"], env=small_batches) as process:
         eventually(is_emptied)
         eventually(lambda: any(done().values()))
         process.send_signal(number)
     assert done(), "the replay was over before it could be stopped"
     engine.dispose()
-    return process.returncode
+    return process.wait()

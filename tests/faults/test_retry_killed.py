@@ -14,6 +14,7 @@ from tallystick.settings import Settings
 from tests.dumps import count
 from tests.loads import SUCCEEDED, ask, load, old, standings, verdicts
 from tests.support import TALLY, environment, eventually, json_of, tally_here, tally_json
+from tests.warm import Command
 
 LETTERS = 6_000
 STANDING = """
@@ -36,19 +37,14 @@ def buried(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @contextmanager
-def retrying(settings: Settings) -> Iterator[subprocess.Popen[str]]:
+def retrying(settings: Settings) -> Iterator[Command]:
     """Give a running retry, which sends in small windows."""
-    with subprocess.Popen(
-        [*TALLY, "dlq", "retry"],
-        env={**environment(settings), "TALLY_READER__WINDOW_BYTES": "16384"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    small = {"TALLY_READER__WINDOW_BYTES": "16384"}
+    with Command([*TALLY, "dlq", "retry"], env={**environment(settings), **small}, merged=True) as process:
         yield process
 
 
-def role(process: subprocess.Popen[str], arguments: str) -> psutil.Process:
+def role(process: Command, arguments: str) -> psutil.Process:
     """Return the process of a role under a running retry."""
 
     def look() -> list[psutil.Process]:

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,13 +15,14 @@ from tallystick.kafka.consuming import read_whole
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
 from tests.support import ROLE, environment, eventually
+from tests.warm import Command
 
 AT = "2026-11-23T00:00:00.000000Z"
 
 
 @contextmanager
-def agents(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([*ROLE, "agents"], env=environment(settings))
+def agents(settings: Settings) -> Iterator[Command]:
+    process = Command([*ROLE, "agents"], env=environment(settings))
     try:
         yield process
     finally:

@@ -3,7 +3,6 @@
 import gzip
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from tallystick.settings import Settings
 from tests.loads import SUCCEEDED, Loaded, ask, load, verdicts
 from tests.plugins.services import apart
 from tests.support import TALLY, environment, eventually, json_of, tally, tally_here
+from tests.warm import Command
 
 TODAY = datetime.now(UTC).date()
 PER_FILE = 40
@@ -167,9 +167,7 @@ def test_several_sensors_are_followed_each_with_its_zone(
 
     with (
         (tmp_path / "service.log").open("wb") as said,
-        subprocess.Popen(
-            [*TALLY, "run", "all", "--sensor", "all"], env=environment(settings), stdout=said, stderr=said
-        ) as service,
+        Command([*TALLY, "run", "all", "--sensor", "all"], env=environment(settings), output=said) as service,
     ):
         try:
             eventually(lambda: ask(settings, "SELECT to_regclass('raw_events') IS NOT NULL")[0][0])

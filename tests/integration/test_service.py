@@ -54,7 +54,7 @@ def exits(settings: Settings) -> list[TaskExit]:
 
 def page(settings: Settings, name: str) -> str:
     [served] = said(settings, "metrics are served")
-    with urllib.request.urlopen(served["url"].replace("metrics", name), timeout=20) as answer:  # noqa: S310
+    with urllib.request.urlopen(served["url"].replace("metrics", name), timeout=20) as answer:
         return str(answer.read().decode())
 
 
@@ -65,7 +65,7 @@ def live(settings: Settings) -> dict[str, Any] | None:
 
 def reader(service: subprocess.Popen[bytes]) -> psutil.Process:
     def look() -> list[psutil.Process]:
-        children = psutil.Process(service.pid).children()
+        children = psutil.Process(service.pid).children(recursive=True)
         return [child for child in children if "tallystick.cli.run reader" in " ".join(child.cmdline())]
 
     return eventually(look)[0]

@@ -1,4 +1,4 @@
-"""A live PDS with people on it, while all parts of Tallystick are killed: in the end the tables are its repositories."""
+"""A live PDS with people on it, while all of Tallystick is killed: in the end the tables are its repositories."""
 
 import json
 import os

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tallystick.cli.role_words import teller
+from tallystick.cli.warm import warm_up
 from tallystick.local import stack
 from tallystick.settings import load_settings
 from tallystick.supervision.child import StopFlag
@@ -49,6 +50,7 @@ def media_worker() -> None:
     def work(stop: StopFlag) -> None:
         from tallystick.cli.media.worker import run_worker
 
+        warm_up(media=True)
         run_worker(stack.resolve(load_settings()), stop)
 
     raise typer.Exit(run_role("media-worker", work))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from producers.media.claiming import StageClaim, decode_told
+from tallystick.cli.warm import nursery
 from tallystick.contracts.media import CLAIMING
 from tallystick.contracts.stages import Command
 from tallystick.logs import get_logger
@@ -72,7 +73,9 @@ def run_process(settings: Settings, worker: str, argv: tuple[str, ...], mind: Ca
     spec = RoleSpec(f"media-stage-{worker}", argv, one_shot=True, max_restarts=0)
     started = time.monotonic()
     hung = False
-    with Supervisor(on_exit=exits.append, on_line=said.take, log_dir=settings.home / "logs") as supervisor:
+    with Supervisor(
+        on_exit=exits.append, on_line=said.take, log_dir=settings.home / "logs", nursery=nursery()
+    ) as supervisor:
         supervisor.start(spec)
         while not exits and not hung:
             supervisor.poll(LOOK_SECONDS)
