@@ -60,8 +60,8 @@ class Supervisor:
     ) -> None:
         """`on_line` gets (role, line of its standard output); each role's standard error goes to `log_dir`.
 
-        `watcher` is told of starts and ends, before `on_exit` is. Roles that the `nursery` can start are forked from its
-        template, the others get an interpreter of their own.
+        `watcher` is told of starts and ends, before `on_exit` is. Roles that the `nursery` can start are forked from
+        its template, the others get an interpreter of their own.
         """
         self._on_exit, self._on_line, self._log_dir, self._nursery = on_exit, on_line, log_dir, nursery
         self._policy = policy or RestartPolicy()
