@@ -23,6 +23,7 @@ import msgspec
 from producers.atproto.counters import Counters
 from producers.atproto.directory import Directory, Identity, Unresolvable
 from producers.atproto.downloads import GET_REPO, Limits, download, mapped, scratch
+from producers.atproto.filters import Filters
 from producers.atproto.hosts import Host, host_of
 from producers.atproto.http import Transient, Web
 from producers.atproto.pacing import Host as Asked
@@ -111,7 +112,7 @@ class Fetching:
         self._limits = Limits(mine.fetch_bytes, mine.fetch_seconds, mine.fetch_slowest, window)
         self._hosts = Hosts(at_once=mine.fetchers, per_host=mine.fetchers_per_host, pace=self._pace)
         self._threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="repository")
-        self._dids = frozenset(mine.dids)
+        self._filters = Filters(mine)
         self._known: OrderedDict[str, _Snapshot] = OrderedDict()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._working: set[_Work] = set()
@@ -155,7 +156,7 @@ class Fetching:
 
     def _needless(self, fetch: Fetch) -> str:
         """Return why there is nothing to do; empty where there is."""
-        if self._dids and fetch.did not in self._dids:
+        if not self._filters.keeps_account(fetch.did):
             return "filtered"
         if (known := self._known.get(fetch.did)) is None:
             return ""
@@ -288,7 +289,8 @@ class Fetching:
 
     async def _send(self, work: _Work, attempt: Attempt, opened: Opened) -> None:
         key, number = work.fetch.did.encode(), attempt.number
-        snapshot = Snapshot(opened, work.wanted, source=work.source, attempt=number)
+        keeps = self._filters.keeps_languages if self._settings.atproto.languages else None
+        snapshot = Snapshot(opened, work.wanted, source=work.source, attempt=number, keeps=keeps)
         steps: Iterator[Piece | None] = snapshot.steps(check_hashes=self._settings.atproto.validation in _HASHED)
         slices, words = Batch(), Batch()
         while not isinstance(piece := await self._in_thread(lambda: next(steps, _ENDED)), _Ended):

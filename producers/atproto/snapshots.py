@@ -22,7 +22,7 @@ from producers.atproto.protocol.records import RecordError, record_json
 from producers.atproto.protocol.signatures import PublicKey
 from producers.atproto.protocol.stored_car import StoredCar, read_stored_car
 from tallystick.contracts import slices
-from tallystick.contracts.atproto import SCHEMA, End, Stored, encode
+from tallystick.contracts.atproto import SCHEMA, Action, End, Op, Stored, encode
 from tallystick.contracts.slices import Headers
 from tallystick.contracts.tids import MAX_AHEAD_US, is_tid, tid_microseconds
 
@@ -110,11 +110,20 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 class Snapshot:
     """The slices of one repository. `steps` makes them; the counts and the digest are known once it has ended."""
 
-    def __init__(self, opened: Opened, wanted: Wanted, *, source: str, attempt: int) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        wanted: Wanted,
+        *,
+        source: str,
+        attempt: int,
+        keeps: Callable[[Op], bool] | None = None,
+    ) -> None:
+        """`keeps` is asked of every record that is wanted whether it is kept, as the operation that would create it."""
         self.cid, self.data = cid_text(opened.signed.cid), cid_text(opened.signed.data)
         self.records = 0
         self.digest = ""
-        self._opened, self._wanted = opened, wanted
+        self._opened, self._wanted, self._keeps = opened, wanted, keeps
         self._source = source.encode()
         self._headers: Headers = [("attempt", b"%d" % attempt), ("rev", opened.signed.rev.encode())]
         self._room = _MOST_GROWTH * len(opened.car.data) + _FREE_BYTES
@@ -136,9 +145,13 @@ class Snapshot:
         lines: list[bytes] = []
         size = 0
         digest = xxhash.xxh3_64()
-        whole = self._wanted.whole
+        whole = self._wanted.whole and self._keeps is None
         for path, cid, block in self._records():
-            line = encode(_stored(path, cid, block))
+            stored = _stored(path, cid, block)
+            line = encode(stored)
+            self._charge(path, max(len(line), len(block)))
+            if self._keeps is not None and not self._keeps(_created(stored)):
+                continue
             if not whole:
                 digest.update(f"{path} {cid_text(cid)}\n".encode())
             if lines and (size + len(line) > SLICE_BYTES or len(lines) == _LINES_PER_SLICE):
@@ -147,12 +160,15 @@ class Snapshot:
             lines.append(line)
             self.records += 1
             size += len(line)
-            self._room -= max(len(line), len(block))
-            if self._room < 0:
-                raise SnapshotError(SnapshotReason.TOO_LARGE, f"its records are far larger than its CAR: {shown(path)}")
         self.digest = f"root:{self.data}" if whole else f"lines:{digest.hexdigest()}"
         lines.append(encode(End(self.cid, self.data, self.records, whole=whole)))
         yield self._piece(lines)
+
+    def _charge(self, path: str, size: int) -> None:
+        """Raise SnapshotError where what was made of the CAR is out of all proportion to it."""
+        self._room -= size
+        if self._room < 0:
+            raise SnapshotError(SnapshotReason.TOO_LARGE, f"its records are far larger than its CAR: {shown(path)}")
 
     def _records(self) -> Iterator[tuple[str, Cid, bytes]]:
         car, root = self._opened.car, self._opened.signed.data
@@ -179,3 +195,7 @@ def _stored(path: str, cid: Cid, block: bytes) -> Stored:
         return Stored(collection, rkey, cid_text(cid), msgspec.Raw(record_json(block)))
     except RecordError as error:
         return Stored(collection, rkey, cid_text(cid), problem=str(error))
+
+
+def _created(stored: Stored) -> Op:
+    return Op(Action.CREATE, stored.collection, stored.rkey, stored.cid, record=stored.record)

@@ -136,6 +136,20 @@ def test_only_what_is_wanted_is_asked_for_and_told(world: World, tmp_path: Path)
     assert (kept.fetched.whole, kept.fetched.records, kept.lines()[-1].whole) == (True, 5, False)
 
 
+def test_records_in_other_languages_are_left_out_as_the_streams_leave_them_out(world: World, tmp_path: Path) -> None:
+    alice = Repository("alice")
+    alice.commit({f"app.test/{lang}": {"langs": [lang]} for lang in ("de", "en", "de-AT")})
+    alice.commit({"app.test/none": {"n": 1}})
+    world.add(alice)
+    done = run(world, tmp_path, wish(alice.did), languages=["de"])
+    *records, end = done.lines()
+    assert [record.rkey for record in records] == ["de", "de-AT", "none"]
+    assert (end.records, end.whole, done.fetched.whole) == (3, False, True)
+    claim = done.last()
+    assert isinstance(claim, Claimed)
+    assert claim.digest.startswith("lines:")
+
+
 def test_what_is_there_already_is_not_fetched_again(world: World, tmp_path: Path) -> None:
     alice = repository()
     world.add(alice)
