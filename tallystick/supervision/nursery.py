@@ -101,17 +101,24 @@ class Nursery:
         return self._alive and tuple(argv[:2]) == (sys.executable, "-m") and not self._modules.isdisjoint(argv[2:3])
 
     def start(
-        self, argv: Sequence[str], *, environment: Mapping[str, str], files: Sequence[int], folder: Path | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        files: Sequence[int],
+        folder: Path | None = None,
+        yields: int = 0,
     ) -> Forked:
         """Start a process for which `starts` has said yes.
 
-        `files` become its standard output, its standard error and, where there is a third, its lifeline. Raises OSError
-        where it can't be started.
+        `files` become its standard output, its standard error and, where there is a third, its lifeline; `yields` is
+        added to its niceness. Raises OSError where it can't be started.
         """
         wish = Wish(
             tuple(map(os.fsencode, argv)),
             {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
             os.fsencode(folder or Path.cwd()),
+            yields,
         )
         with self._asking:
             if not self._listener:

@@ -85,9 +85,6 @@ class Process:
         except OSError as error:
             raise ServiceError(f"role {spec.name} can't be started: {error}; see {self._log}") from error
         self.pid = self._child.pid
-        if spec.yields:
-            with contextlib.suppress(ProcessLookupError):  # it has ended already, which is told as any end is
-                os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0) + spec.yields)
         self._started = time.monotonic()
         self._reader = threading.Thread(target=self._read, args=(stdout,), name=f"role {spec.name} lines", daemon=True)
         self._reader.start()
@@ -140,7 +137,9 @@ def _begin(
     reading, writing = os.pipe()
     try:
         if nursery and nursery.starts(spec.argv):
-            child = nursery.start(spec.argv, environment=environment, files=(writing, log, lifeline))
+            child = nursery.start(
+                spec.argv, environment=environment, files=(writing, log, lifeline), yields=spec.yields
+            )
         else:
             child = subprocess.Popen(
                 spec.argv,
@@ -151,6 +150,8 @@ def _begin(
                 pass_fds=(lifeline,),
                 start_new_session=True,  # Ctrl-C in a terminal is for the supervisor alone
             )
+            with contextlib.suppress(ProcessLookupError):  # it has ended already, which is told as any end is
+                os.setpriority(os.PRIO_PROCESS, child.pid, os.getpriority(os.PRIO_PROCESS, 0) + spec.yields)
     except BaseException:
         os.close(reading)
         raise

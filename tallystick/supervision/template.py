@@ -42,6 +42,8 @@ class Wish(msgspec.Struct, frozen=True):
     argv: tuple[bytes, ...]
     environment: dict[bytes, bytes]
     folder: bytes
+    yields: int = 0
+    """Is added to its niceness before it does anything."""
 
     @property
     def module(self) -> str:
@@ -159,6 +161,7 @@ def _become(wish: Wish, files: Sequence[int], begin: int) -> NoReturn:
         _reset_signals()
         os.close(begin)
         _take_files(*files[:2])
+        os.nice(wish.yields)
         os.chdir(wish.folder)
         os.environb.clear()
         os.environb.update(wish.environment)
