@@ -7,16 +7,16 @@ from typing import TypeVar
 
 import msgspec
 
-from producers.atproto import firehose, labeler
-from producers.atproto.arrivals import Arrivals
 from producers.atproto.directory import Directory, Identity, Unresolvable
-from producers.atproto.firehose import Firehose
 from producers.atproto.hosts import host_of
-from producers.atproto.labeler import Labeler
-from producers.atproto.reconnecting import Backoff
-from producers.atproto.standings import Standings
-from producers.atproto.stream import Stream
-from producers.atproto.subscription import Subscription
+from producers.atproto.live import firehose, labeler
+from producers.atproto.live.arrivals import Arrivals
+from producers.atproto.live.firehose import Firehose
+from producers.atproto.live.labeler import Labeler
+from producers.atproto.live.reconnecting import Backoff
+from producers.atproto.live.standings import Standings
+from producers.atproto.live.stream import Stream
+from producers.atproto.live.subscription import Subscription
 from producers.checkpoints import Checkpoints
 from tallystick.contracts.atproto import FIREHOSE_KIND, LABELS_KIND, NOTICES, Notice, decode_notice
 from tallystick.contracts.dead_letters import DeadLetter

@@ -1,1 +1,5 @@
-"""Producer of AT Protocol events: `protocol` is pure, bytes in and typed messages out; the rest reads hosts."""
+"""Producer of AT Protocol events.
+
+`protocol` is pure: bytes in, typed messages out. `live` follows streams, `backfill` fetches whole repositories; what
+both need stands here: hosts by name, HTTP within bounds, identities.
+"""

@@ -7,16 +7,23 @@ from tallystick.supervision.nursery import Nursery
 ROLES = "tallystick.cli.run"
 IMPORTED = ("sinks.roles", "streams.worker", "producers.cowrie.reader")
 IMPORTED_FOR_MEDIA = ("tallystick.cli.media.worker", "tallystick.cli.media.stages", "producers.media.identifier")
+IMPORTED_FOR_ATPROTO = (
+    "producers.atproto.live.following",
+    "producers.atproto.backfill.listing",
+    "producers.atproto.backfill.fetcher",
+)
 
 _kept: list[Nursery] = []
 
 
-def warm_up(*, media: bool = False) -> None:
+def warm_up(*imported: str) -> None:
     """Make the process from which this one's roles will be forked; it imports beside what is done here meanwhile.
+
+    `imported` are modules that its roles need besides those that all do.
 
     Call it where a command begins, before anything is logged or connected. It ends with this process.
     """
-    if not _kept and (made := Nursery.fork((ROLES,), imported=IMPORTED + (IMPORTED_FOR_MEDIA if media else ()))):
+    if not _kept and (made := Nursery.fork((ROLES,), imported=(*IMPORTED, *imported))):
         _kept.append(made)
         atexit.register(made.close)
 

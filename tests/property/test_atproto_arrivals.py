@@ -6,8 +6,8 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.atproto.arrivals import Dropped
 from producers.atproto.directory import Identity
+from producers.atproto.live.arrivals import Dropped
 from tallystick.contracts.atproto import FIREHOSE_KIND, LABELS_KIND
 from tests.atproto_world import frames
 from tests.stream_world import KnownDirectory, World, identities

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from producers.atproto.backfill.snapshots import Snapshot, Wanted, check_signature, open_repository
 from producers.atproto.protocol.car import CarError, read_car
 from producers.atproto.protocol.faults import Refusal
 from producers.atproto.protocol.stored_car import read_stored_car
-from producers.atproto.snapshots import Snapshot, Wanted, check_signature, open_repository
 from tests.atproto_world import NOW_US, Repository
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.atproto.watermark import Entry, Watermark
+from producers.atproto.live.watermark import Entry, Watermark
 
 
 @st.composite

@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
+from producers.atproto.backfill.offsets import Offsets
+from producers.atproto.backfill.pacing import HostGivenUp, Hosts, Pace
+from producers.atproto.backfill.snapshots import SnapshotError, SnapshotReason
+from producers.atproto.backfill.verdicts import Again, Lost, Moved, Verdict, verdict_on
 from producers.atproto.directory import Unresolvable
 from producers.atproto.http import Refused, Transient
-from producers.atproto.offsets import Offsets
-from producers.atproto.pacing import HostGivenUp, Hosts, Pace
 from producers.atproto.protocol.car import CarError, CarReason
 from producers.atproto.protocol.failures import Failure, Invalid
 from producers.atproto.protocol.mst import MstError, MstReason
-from producers.atproto.snapshots import SnapshotError, SnapshotReason
-from producers.atproto.verdicts import Again, Lost, Moved, Verdict, verdict_on
 from tallystick.errors import ServiceError, TallyError
 
 

@@ -178,6 +178,13 @@ def test_without_resynchronisation_a_firehose_fetches_nothing() -> None:
     assert {spec.path for spec in plan.shared} == SHARED
 
 
+def test_a_service_feeds_redis_where_one_is_named() -> None:
+    settings = SETTINGS.model_copy(update={"atproto": AtprotoSettings(redis_url=SecretStr("redis://localhost"))})
+    assert "atproto/redis" in {spec.path for spec in plan_of(settings, Asked(Mode.ALL, (RELAY,)), follows=True).shared}
+    done = plan_of(settings, Asked(Mode.BACKFILL, (RELAY,)), follows=False)
+    assert "atproto/redis" not in {spec.path for spec in done.shared}
+
+
 def gone(role: str, code: int = 78) -> Exit:
     return Exit(role, 1, ExitReason.FAILED, code, "", "2026-11-26T10:00:00.000000Z", 1.0, "")
 

@@ -8,9 +8,9 @@ from unittest.mock import patch
 
 from confluent_kafka import TopicPartition
 
+from producers.atproto.backfill.fetcher import Fetcher
+from producers.atproto.backfill.sending import Sender
 from producers.atproto.counters import Counters
-from producers.atproto.fetcher import Fetcher
-from producers.atproto.sending import Sender
 from tallystick.contracts.atproto import FETCHES, Fetch, encode
 from tallystick.contracts.timestamps import now
 from tallystick.settings import Settings
@@ -131,7 +131,7 @@ def run(tmp_path: Path, work: Callable[[Broker, Held], Awaitable[None]], *, most
             over = True
             await task
 
-    with patch("producers.atproto.fetcher.COMMIT_SECONDS", 0.01):
+    with patch("producers.atproto.backfill.fetcher.COMMIT_SECONDS", 0.01):
         asyncio.run(inner())
     return broker
 

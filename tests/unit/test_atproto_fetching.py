@@ -9,13 +9,13 @@ from unittest.mock import patch
 import msgspec
 import pytest
 
+from producers.atproto.backfill.fetching import FOLDER, Fetching
+from producers.atproto.backfill.pacing import Pace
+from producers.atproto.backfill.sending import Sender
 from producers.atproto.counters import Counters
-from producers.atproto.fetching import FOLDER, Fetching
 from producers.atproto.http import Web
 from producers.atproto.identities import HttpDirectory
-from producers.atproto.pacing import Pace
 from producers.atproto.protocol.signatures import Curve, PublicKey
-from producers.atproto.sending import Sender
 from tallystick.contracts import atproto, slices, stages, timestamps
 from tallystick.contracts.atproto import Fetch, Fetched, decode_repository_event, decode_snapshot_line
 from tallystick.contracts.stages import Claimed, Failed, Started

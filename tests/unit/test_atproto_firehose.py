@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from producers.atproto.directory import Identity
-from producers.atproto.measures import Measure
+from producers.atproto.live.measures import Measure
 from producers.atproto.protocol.messages import LabelsMessage, read_message
 from tallystick.contracts.atproto import (
     ACCOUNTS,

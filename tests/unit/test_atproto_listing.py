@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from producers.atproto.asking import check_dids, options_of
+from producers.atproto.backfill.asking import check_dids, options_of
+from producers.atproto.backfill.listing import Lister, Outcome, Progress
+from producers.atproto.backfill.pacing import Pace
+from producers.atproto.backfill.pages import Options
 from producers.atproto.counters import Counters
 from producers.atproto.hosts import host_of
 from producers.atproto.http import Web
-from producers.atproto.listing import Lister, Outcome, Progress
-from producers.atproto.pacing import Pace
-from producers.atproto.pages import Options
 from producers.checkpoints import Checkpoints
 from tallystick.contracts import atproto, dead_letters, stages
 from tallystick.contracts.sources import Checkpoint, decode_checkpoint

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 import xxhash
 
-from producers.atproto import snapshots
+from producers.atproto.backfill import snapshots
+from producers.atproto.backfill.snapshots import Snapshot, Wanted, check_signature, open_repository
 from producers.atproto.protocol.car import read_car
 from producers.atproto.protocol.cids import Cid, cid_of, cid_text
 from producers.atproto.protocol.faults import Refusal
 from producers.atproto.protocol.mst import walk
-from producers.atproto.snapshots import Snapshot, Wanted, check_signature, open_repository
 from tallystick.contracts import slices
 from tallystick.contracts.atproto import End, Stored, decode_snapshot_line
 from tallystick.contracts.tids import tid_at

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from producers.atproto.filters import Filters
-from producers.atproto.reconnecting import Answer, Backoff, Unreadable
-from producers.atproto.sequences import Sequence, Step
+from producers.atproto.live.reconnecting import Answer, Backoff, Unreadable
+from producers.atproto.live.sequences import Sequence, Step
 from tallystick.contracts.atproto import Action, Op
 from tallystick.settings import AtprotoSettings
 

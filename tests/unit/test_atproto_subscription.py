@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
-from producers.atproto.arrivals import CursorAhead
-from producers.atproto.measures import Measure
+from producers.atproto.live.arrivals import CursorAhead
+from producers.atproto.live.measures import Measure
+from producers.atproto.live.subscription import StreamRefused
 from producers.atproto.protocol.framing import MAX_FRAME_BYTES
 from producers.atproto.protocol.messages import seq_of
-from producers.atproto.subscription import StreamRefused
 from tallystick.contracts.atproto import ACCOUNTS, Account, NoticeKind
 from tallystick.errors import ServiceError, TallyError
 from tests.atproto_server import Script, Server, answer, close, deaf, fragments, replay, reset, send, serving
@@ -363,5 +363,5 @@ def test_large_frames_count_by_their_bytes() -> None:
 def test_connections_are_healthy_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(accounts(1, 2))
     server.scripts.extend([replay(then=close(1000))] * 4)
-    monkeypatch.setattr("producers.atproto.reconnecting.HEALTHY_SECONDS", 0.0)
+    monkeypatch.setattr("producers.atproto.live.reconnecting.HEALTHY_SECONDS", 0.0)
     assert follow(server, lambda world: len(world.waits) == 3).waits == [1.0, 1.0, 1.0]

@@ -21,6 +21,7 @@ from tallystick.cli.atproto.following import (
 from tallystick.cli.load import INTERRUPTED
 from tallystick.cli.progress import make_view
 from tallystick.cli.terminal import console, print_json, safe
+from tallystick.cli.warm import IMPORTED_FOR_ATPROTO, warm_up
 from tallystick.local import stack
 from tallystick.logs import configure
 from tallystick.settings import Settings, load_settings
@@ -63,6 +64,7 @@ def backfill(
     if follows:
         follow(asked, metrics_port=metrics_port, as_json=as_json)
     asked.check()
+    warm_up(*IMPORTED_FOR_ATPROTO)
     settings = with_asked(load_settings(), asked, metrics_port=metrics_port)
     result = run_backfill(settings, asked, quiet=as_json)
     if as_json:

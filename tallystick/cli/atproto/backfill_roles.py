@@ -34,7 +34,7 @@ def atproto_lister(
 
     Exit code 3: the list could not be read to its end; the next run goes on.
     """
-    from producers.atproto.asking import check_dids, options_of
+    from producers.atproto.backfill.asking import check_dids, options_of
     from producers.atproto.hosts import host_of
 
     options = options_of(collections or (), since)
@@ -46,8 +46,8 @@ def atproto_lister(
         raise UsageError("--again goes with a list, not with --did")
 
     def work(stop: StopFlag) -> int | None:
+        from producers.atproto.backfill.listing import ask_for, list_host
         from producers.atproto.counters import Counters
-        from producers.atproto.listing import ask_for, list_host
 
         tell = teller(stop)
         settings = stack.resolve(load_settings())
@@ -74,7 +74,7 @@ def atproto_fetcher() -> None:
     """Fetch repositories that are asked for, until it is stopped. Prints measures as JSON lines."""
 
     def work(stop: StopFlag) -> None:
-        from producers.atproto.fetcher import run_fetcher
+        from producers.atproto.backfill.fetcher import run_fetcher
 
         run_fetcher(stack.resolve(load_settings()), stop, tell=partial(teller(stop), "measures"))
 

@@ -8,6 +8,7 @@ from tallystick import logs
 from tallystick.cli.atproto.asking import Asked, Mode, hosts_of, with_asked
 from tallystick.cli.atproto.planning import plan_of
 from tallystick.cli.service import Service
+from tallystick.cli.warm import IMPORTED_FOR_ATPROTO, warm_up
 from tallystick.local import stack
 from tallystick.logs import get_logger
 from tallystick.settings import Settings, load_settings
@@ -124,6 +125,7 @@ def everything(
 def follow(asked: Asked, *, metrics_port: int | None, as_json: bool) -> None:
     """Run the service that is asked for until it is stopped, and leave with its exit code. Raises UsageError before."""
     asked.check()
+    warm_up(*IMPORTED_FOR_ATPROTO)
     settings = with_asked(load_settings(), asked, metrics_port=metrics_port)
 
     def work(stop: StopFlag) -> int | None:

@@ -18,6 +18,7 @@ LISTER = "lister"
 ACCOUNTS = "accounts"
 """In the place of a host: accounts that were named one by one."""
 FETCHER = "fetcher"
+REDIS = "redis"
 SINK_PROCESSES = {
     "sinks-streams": (
         "atproto_commits",
@@ -37,7 +38,7 @@ def plan_of(settings: Settings, asked: Asked, *, follows: bool) -> Plan:
     policy = SERVICE_POLICY if follows else RestartPolicy()
     readers = [*_streams(asked), *_listers(asked, follows=follows)]
     return Plan(
-        shared=tuple(_made(settings, asked, _shared(settings, asked), restarts)),
+        shared=tuple(_made(settings, asked, _shared(settings, asked, follows=follows), restarts)),
         readers=tuple(_made(settings, asked, readers, restarts)),
         policy=policy,
     )
@@ -50,7 +51,7 @@ def fetches(settings: Settings, asked: Asked) -> bool:
     return asked.mode is Mode.FIREHOSE and settings.atproto.resync != "off"
 
 
-def _shared(settings: Settings, asked: Asked) -> list[RoleSpec]:
+def _shared(settings: Settings, asked: Asked, *, follows: bool) -> list[RoleSpec]:
     found = []
     if not asked.ingest_only:
         found += [
@@ -60,6 +61,8 @@ def _shared(settings: Settings, asked: Asked) -> list[RoleSpec]:
         ]
     if fetches(settings, asked):
         found.append(RoleSpec(FETCHER, ("atproto-fetcher",)))
+    if follows and settings.atproto.redis_url is not None:
+        found.append(RoleSpec(REDIS, ("atproto-redis",)))
     return found
 
 

@@ -44,8 +44,8 @@ def atproto_labeler(*, host: HostOption, begin: BeginOption = "") -> None:
 
 
 def _follow(role: str, kind: str, host: str, begin: str) -> None:
-    from producers.atproto.following import begin_of, follow
     from producers.atproto.hosts import host_of
+    from producers.atproto.live.following import begin_of, follow
 
     followed = host_of(host)
     given = begin_of(begin) if begin else None

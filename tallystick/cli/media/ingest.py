@@ -21,7 +21,7 @@ from tallystick.cli.loading import LoadResult, ReaderCommand
 from tallystick.cli.progress import Stage, make_view
 from tallystick.cli.sources import print_trouble, standing_as_dict
 from tallystick.cli.terminal import console, print_json, safe
-from tallystick.cli.warm import warm_up
+from tallystick.cli.warm import IMPORTED_FOR_MEDIA, warm_up
 from tallystick.contracts import media as contract
 from tallystick.contracts.media import ExitCode
 from tallystick.contracts.stages import Verdict
@@ -83,7 +83,7 @@ def ingest(
     missing that a stage needs. 5: another run is at work on a medium. 6: what was claimed was not found. 7: a listing
     is malformed. 1: anything else. 2: usage. 130: interrupted; the next run goes on where this one stopped.
     """
-    warm_up(media=True)
+    warm_up(*IMPORTED_FOR_MEDIA)
     settings = with_database(load_settings(), database)
     wish = Wish(tuple(targets), message=message, until=until or "", acknowledged=acknowledge, grows=grow)
     done = ingest_targets(settings, wish, workers=workers, quiet=as_json)

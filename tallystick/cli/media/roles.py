@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tallystick.cli.role_words import teller
-from tallystick.cli.warm import warm_up
+from tallystick.cli.warm import IMPORTED_FOR_MEDIA, warm_up
 from tallystick.local import stack
 from tallystick.settings import load_settings
 from tallystick.supervision.child import StopFlag
@@ -50,7 +50,7 @@ def media_worker() -> None:
     def work(stop: StopFlag) -> None:
         from tallystick.cli.media.worker import run_worker
 
-        warm_up(media=True)
+        warm_up(*IMPORTED_FOR_MEDIA)
         run_worker(stack.resolve(load_settings()), stop)
 
     raise typer.Exit(run_role("media-worker", work))

@@ -10,13 +10,13 @@ from typing import NoReturn
 
 import aiohttp
 
-from producers.atproto.arrivals import Arrivals, Dropped
 from producers.atproto.http import retry_after
-from producers.atproto.measures import Measure
+from producers.atproto.live.arrivals import Arrivals, Dropped
+from producers.atproto.live.measures import Measure
+from producers.atproto.live.reconnecting import REFUSALS, Backoff
+from producers.atproto.live.stream import Stream
 from producers.atproto.protocol.faults import shown
 from producers.atproto.protocol.framing import MAX_FRAME_BYTES, FrameError, FrameReason
-from producers.atproto.reconnecting import REFUSALS, Backoff
-from producers.atproto.stream import Stream
 from tallystick import __version__
 from tallystick.contracts.atproto import NoticeKind
 from tallystick.errors import ConfigurationError

@@ -15,11 +15,11 @@ from typing import Literal, TypeVar
 import msgspec
 import xxhash
 
+from producers.atproto.backfill.pacing import Pace
+from producers.atproto.backfill.pages import Counts, Options, Page, fetch_of, records_of
 from producers.atproto.counters import Counters
 from producers.atproto.hosts import Host
 from producers.atproto.http import Refused, Transient, Web
-from producers.atproto.pacing import Pace
-from producers.atproto.pages import Counts, Options, Page, fetch_of, records_of
 from producers.checkpoints import Checkpoints, read_checkpoints
 from producers.claims import Attempt
 from producers.outlet import Outlet

@@ -11,8 +11,11 @@ import msgspec
 
 from producers.atproto.directory import Identity, Unresolvable
 from producers.atproto.filters import Filters
-from producers.atproto.lanes import Lanes
-from producers.atproto.measures import Measure
+from producers.atproto.live.lanes import Lanes
+from producers.atproto.live.measures import Measure
+from producers.atproto.live.standings import Standings
+from producers.atproto.live.stream import Stream
+from producers.atproto.live.watermark import Entry
 from producers.atproto.protocol.cids import cid_text
 from producers.atproto.protocol.commits import commit_record
 from producers.atproto.protocol.failures import Consequence, Failure, Invalid
@@ -27,9 +30,6 @@ from producers.atproto.protocol.messages import (
     time_of,
 )
 from producers.atproto.protocol.validation import Level, Standing, validate_commit, validate_sync
-from producers.atproto.standings import Standings
-from producers.atproto.stream import Stream
-from producers.atproto.watermark import Entry
 from tallystick.contracts import timestamps
 from tallystick.contracts.atproto import ACCOUNTS, COMMITS, FETCHES, IDENTITIES, Fetch, Op, Sync, encode
 from tallystick.settings import AtprotoSettings

@@ -2,13 +2,13 @@
 
 import msgspec
 
+from producers.atproto.backfill.pacing import HostGivenUp
+from producers.atproto.backfill.snapshots import SnapshotError, SnapshotReason
 from producers.atproto.directory import Unresolvable
 from producers.atproto.http import Refused, Transient
-from producers.atproto.pacing import HostGivenUp
 from producers.atproto.protocol.car import CarError, CarReason
 from producers.atproto.protocol.failures import Failure, Invalid
 from producers.atproto.protocol.mst import MstError, MstReason
-from producers.atproto.snapshots import SnapshotError, SnapshotReason
 from tallystick.errors import TallyError
 
 STATUSES = {

@@ -6,14 +6,14 @@ import msgspec
 from libipld import encode_dag_cbor
 
 from producers.atproto.directory import Identity, Unresolvable
-from producers.atproto.lanes import Lanes
+from producers.atproto.live.lanes import Lanes
+from producers.atproto.live.standings import Standings
+from producers.atproto.live.stream import Stream
+from producers.atproto.live.watermark import Entry
 from producers.atproto.protocol.failures import Failure
 from producers.atproto.protocol.labels import LabelError, label_problem, read_label
 from producers.atproto.protocol.messages import LabelsMessage, Message
 from producers.atproto.protocol.validation import Level
-from producers.atproto.standings import Standings
-from producers.atproto.stream import Stream
-from producers.atproto.watermark import Entry
 from tallystick.contracts.atproto import LABELS, Label, encode
 from tallystick.settings import AtprotoSettings
 

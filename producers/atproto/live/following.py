@@ -5,18 +5,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal
 
-from producers.atproto import firehose, labeler
-from producers.atproto.arrivals import Arrivals
 from producers.atproto.counters import EVERY_SECONDS, Counters
 from producers.atproto.directory import Directory
-from producers.atproto.firehose import Firehose
 from producers.atproto.hosts import Host
 from producers.atproto.http import Web
 from producers.atproto.identities import HttpDirectory
-from producers.atproto.labeler import Labeler
-from producers.atproto.standings import Standings
-from producers.atproto.stream import Stream
-from producers.atproto.subscription import Subscription
+from producers.atproto.live import firehose, labeler
+from producers.atproto.live.arrivals import Arrivals
+from producers.atproto.live.firehose import Firehose
+from producers.atproto.live.labeler import Labeler
+from producers.atproto.live.standings import Standings
+from producers.atproto.live.stream import Stream
+from producers.atproto.live.subscription import Subscription
 from producers.checkpoints import Checkpoints, read_checkpoints
 from producers.outlet import STOP_SECONDS
 from producers.progress import Throttle

@@ -11,12 +11,12 @@ from functools import partial
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from producers.atproto.backfill.fetching import Fetching
+from producers.atproto.backfill.offsets import Offsets
+from producers.atproto.backfill.sending import Batch, Sender
 from producers.atproto.counters import Counters
-from producers.atproto.fetching import Fetching
 from producers.atproto.http import Web
 from producers.atproto.identities import HttpDirectory
-from producers.atproto.offsets import Offsets
-from producers.atproto.sending import Batch, Sender
 from producers.outlet import Record
 from tallystick.contracts import dead_letters, timestamps
 from tallystick.contracts.atproto import FETCHES, decode_fetch

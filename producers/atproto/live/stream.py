@@ -16,9 +16,9 @@ from collections.abc import Callable
 import msgspec
 
 from producers.atproto.hosts import Host
-from producers.atproto.measures import Measure, Measures
+from producers.atproto.live.measures import Measure, Measures
+from producers.atproto.live.watermark import Entry, Watermark
 from producers.atproto.protocol.messages import time_of
-from producers.atproto.watermark import Entry, Watermark
 from producers.checkpoints import Checkpoints
 from producers.claims import Attempt
 from producers.outlet import MAX_RECORDS

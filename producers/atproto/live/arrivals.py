@@ -8,7 +8,11 @@ from typing import NoReturn, Protocol
 
 import xxhash
 
-from producers.atproto.measures import Measure
+from producers.atproto.live.measures import Measure
+from producers.atproto.live.reconnecting import Answer, Unreadable
+from producers.atproto.live.sequences import Sequence, Step
+from producers.atproto.live.stream import Stream
+from producers.atproto.live.watermark import Entry
 from producers.atproto.protocol.faults import shown
 from producers.atproto.protocol.framing import FrameError
 from producers.atproto.protocol.messages import (
@@ -27,10 +31,6 @@ from producers.atproto.protocol.messages import (
     read_message,
     seq_of,
 )
-from producers.atproto.reconnecting import Answer, Unreadable
-from producers.atproto.sequences import Sequence, Step
-from producers.atproto.stream import Stream
-from producers.atproto.watermark import Entry
 from tallystick.contracts.atproto import NoticeKind
 from tallystick.errors import ConfigurationError, ServiceError
 from tallystick.settings import AtprotoSettings

@@ -20,18 +20,18 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from producers.atproto.backfill.downloads import GET_REPO, Limits, download, mapped, scratch
+from producers.atproto.backfill.pacing import Host as Asked
+from producers.atproto.backfill.pacing import Hosts, Pace
+from producers.atproto.backfill.sending import Batch, Sender
+from producers.atproto.backfill.snapshots import Opened, Piece, Snapshot, Wanted, check_signature, open_repository
+from producers.atproto.backfill.verdicts import RATE_LIMITED, Again, Lost, Moved, Verdict, verdict_on
 from producers.atproto.counters import Counters
 from producers.atproto.directory import Directory, Identity, Unresolvable
-from producers.atproto.downloads import GET_REPO, Limits, download, mapped, scratch
 from producers.atproto.filters import Filters
 from producers.atproto.hosts import Host, host_of
 from producers.atproto.http import Transient, Web
-from producers.atproto.pacing import Host as Asked
-from producers.atproto.pacing import Hosts, Pace
 from producers.atproto.protocol.failures import Failure, Invalid
-from producers.atproto.sending import Batch, Sender
-from producers.atproto.snapshots import Opened, Piece, Snapshot, Wanted, check_signature, open_repository
-from producers.atproto.verdicts import RATE_LIMITED, Again, Lost, Moved, Verdict, verdict_on
 from producers.claims import Attempt
 from producers.outlet import Record
 from tallystick.contracts import timestamps

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from producers.atproto.pages import Options
+from producers.atproto.backfill.pages import Options
 from producers.atproto.protocol.faults import shown
 from tallystick.contracts.atproto import Did
 from tallystick.contracts.tids import is_tid

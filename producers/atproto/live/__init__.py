@@ -1,0 +1,1 @@
+"""Streams of hosts, followed as they happen: `subscribeRepos` and `subscribeLabels` over WebSockets."""
