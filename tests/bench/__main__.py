@@ -23,16 +23,17 @@ from tallystick.kafka import topics
 from tallystick.kafka.consuming import read_whole
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
-from tests.bench import enumerating, media_copy
+from tests.bench import enumerating, firehose, media_copy
 from tests.bench.atproto import Rate
 from tests.bench.atproto import measure as measure_validation
 from tests.bench.copying import copy_rate, scalar
 from tests.bench.enumerating import Enumerated
+from tests.bench.firehose import Followed
 from tests.bench.latency import Latency, measure
 from tests.bench.media_copy import Copying
 from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, roles, wait_for, write_json
 
-MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO = "media-enumeration", "media-copy", "atproto"
+MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO, FIREHOSE = "media-enumeration", "media-copy", "atproto", "firehose"
 SERVERLESS = (MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO)
 """What needs neither Kafka nor a database."""
 VERDICTS = "SELECT count(*) FROM source_stages WHERE verdict = 'succeeded' AND stage IN ({})"
@@ -76,6 +77,7 @@ class Figures(msgspec.Struct):
     enumeration: list[Enumerated] = []
     media_copy: list[Copying] = []
     atproto: list[Rate] = []
+    firehose: list[Followed] = []
 
 
 def main() -> None:
@@ -84,7 +86,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--runs", type=int, default=3, help="runs, end to end, of enumerations and copies")
     parser.add_argument("--files", type=int, default=50_000, help="files of the tree that is enumerated")
-    parser.add_argument("--only", choices=("end-to-end", "alone", "latency", *SERVERLESS))
+    parser.add_argument("--levels", nargs="+", default=firehose.LEVELS, choices=firehose.LEVELS)
+    parser.add_argument("--commits", type=int, default=40_000, help="commits of each stream that is followed")
+    parser.add_argument("--only", choices=("end-to-end", "alone", "latency", FIREHOSE, *SERVERLESS))
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     chosen = parser.parse_args()
     figures = Figures(cpus=os.cpu_count() or 0, bytes=0, end_to_end=[], alone=[], latency=[])
@@ -96,16 +100,22 @@ def main() -> None:
         if chosen.only in (None, ATPROTO):
             figures.atproto += measure_validation()
         if chosen.only not in SERVERLESS:
-            _measure_logs(figures, Path(folder), chosen)
+            _measure_with_servers(figures, Path(folder), chosen)
     _report(figures)
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(chosen.output, figures)
     print(f"\nfigures: {chosen.output}")
 
 
-def _measure_logs(figures: Figures, folder: Path, chosen: argparse.Namespace) -> None:
-    """Measure what needs servers: the way of a log."""
+def _measure_with_servers(figures: Figures, folder: Path, chosen: argparse.Namespace) -> None:
+    """Measure what needs servers: streams, and the way of a log."""
     with _servers(folder) as servers:
+        if chosen.only in (None, FIREHOSE):
+            streams = _deployment(servers, "streams")
+            figures.firehose += firehose.measure(streams, commits=chosen.commits, levels=tuple(chosen.levels))
+            _drop(streams)
+        if chosen.only == FIREHOSE:
+            return
         log = folder / "cowrie.json"
         with log.open("wb") as file:
             file.writelines(lines(Plan(events=chosen.events, seed=3)))
@@ -336,6 +346,10 @@ def _report(figures: Figures) -> None:
             "AT Protocol: captured commits, by one core",
             ("step", "commits per CPU s"),
             [(rate.step, f"{rate.rate:,.0f}") for rate in figures.atproto],
+        )
+    if figures.firehose:
+        print_table(
+            "AT Protocol: a stream, from the socket into Kafka", firehose.NAMES, firehose.rows(figures.firehose)
         )
     if figures.enumeration:
         print_table(
