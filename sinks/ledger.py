@@ -43,7 +43,8 @@ class Ledger:
     def advance(self, connection: sa.Connection, expected: Mapping[int, int], ends: Mapping[int, int]) -> None:
         """Move each partition of `ends` from its expected offset to its end, and hold it until the commit.
 
-        Raises FencedError where the database holds another offset: another process reads the partition.
+        What was observed before `expected` must be with Kafka: it is not said again. Raises FencedError where the
+        database holds another offset: another process reads the partition.
         """
         table = sink_offsets
         for partition, end in sorted(ends.items()):
@@ -51,7 +52,7 @@ class Ledger:
                 table.update()
                 .where(*self._mine(table), table.c.topic == self._topic, table.c.partition == partition)
                 .where(table.c.next_offset == expected[partition])
-                .values(next_offset=end)
+                .values(next_offset=end, announced_offset=expected[partition])
             ).rowcount
             if not moved and not (expected[partition] == 0 and self._begin(connection, partition, end)):
                 raise FencedError(
@@ -112,11 +113,22 @@ class Ledger:
         for source, partitions in by_source.items():
             yield self._observed(source, partitions)
 
-    def all_observations(self, connection: sa.Connection, partitions: Collection[int]) -> Iterator[Observed]:
-        """Yield what the database's counters say of `partitions`, one observation a source and partition."""
-        table = sink_counters
+    def unannounced(self, connection: sa.Connection, partitions: Collection[int]) -> Iterator[Observed]:
+        """Yield what the database's counters say of `partitions`, one observation a source and partition, as far as
+        Kafka may not have it: what the last batch of each partition has moved.
+        """
+        table, offsets = sink_counters, sink_offsets
         columns = [column for column in table.c if column.name != "seen"]
-        query = sa.select(*columns).where(*self._mine(table), table.c.partition.in_(partitions))
+        announced = (
+            sa.select(offsets.c.announced_offset)
+            .where(*self._mine(offsets), offsets.c.topic == self._topic, offsets.c.partition == table.c.partition)
+            .scalar_subquery()
+        )
+        query = sa.select(*columns).where(
+            *self._mine(table),
+            table.c.partition.in_(partitions),
+            table.c.next_offset > sa.func.coalesce(announced, 0),
+        )
         for row in connection.execution_options(yield_per=1_000).execute(query):
             passed = Passed(row.next_offset, inserted=row.inserted, present=row.present, dead=row.dead)
             yield self._observed(row.source_id, {row.partition: passed})

@@ -10,8 +10,9 @@ The order of effects, which is all that correctness rests on:
 4. Send the observations; their acknowledgement is awaited in step 3 of the next batch.
 5. Commit the offsets to Kafka as well, for tools that show the lag. Nothing here ever reads them.
 
-On assignment the database says from where to read, and what its counters say is sent again: a crash after 3 loses no
-observation. While the database is away the partitions are paused and polled, and step 3 is tried again as a whole.
+On assignment the database says from where to read, and what its counters say of the last batch is sent again: a crash
+after 3 loses no observation. While the database is away the partitions are paused and polled, and step 3 is tried again
+as a whole.
 """
 
 import time
@@ -148,7 +149,7 @@ class SinkLoop:
 
         def look() -> dict[int, int]:
             with self._engine.begin() as connection:
-                self._announcer.observe(self._ledger.all_observations(connection, partitions))
+                self._announcer.observe(self._ledger.unannounced(connection, partitions))
                 self._announcer.observe(self._sink.unconfirmed(connection))
                 return self._ledger.offsets(connection, partitions)
 

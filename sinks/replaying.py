@@ -136,7 +136,8 @@ def empty(connection: sa.Connection, sinks: Sequence[str]) -> None:
     """
     offsets = sink_offsets.c
     farthest = sa.case((offsets.refill_to > offsets.next_offset, offsets.refill_to), else_=offsets.next_offset)
-    connection.execute(sink_offsets.update().where(offsets.sink.in_(sinks)).values(next_offset=0, refill_to=farthest))
+    begin = {"next_offset": 0, "announced_offset": 0, "refill_to": farthest}
+    connection.execute(sink_offsets.update().where(offsets.sink.in_(sinks)).values(begin))
     connection.execute(sink_counters.delete().where(sink_counters.c.sink.in_(sinks)))
     tables = [owned.table for sink in sinks for owned in OWNED[sink]]
     for statement in _deletions(connection, tables):

@@ -29,6 +29,13 @@ sink_offsets = sa.Table(
         server_default="0",
         comment="while next_offset is below, the sink's tables are being filled again",
     ),
+    sa.Column(
+        "announced_offset",
+        NUMBER,
+        nullable=False,
+        server_default="0",
+        comment="what was observed below it is known to be with Kafka",
+    ),
     sa.PrimaryKeyConstraint("cluster_id", "sink", "topic", "partition", name="pk_sink_offsets"),
 )
 
@@ -46,4 +53,5 @@ sink_counters = sa.Table(
     sa.Column("low", NUMBER, nullable=False, comment="every position below it has been counted"),
     sa.Column("seen", sa.LargeBinary, nullable=False, comment="positions at or above low that have been counted"),
     sa.PrimaryKeyConstraint("cluster_id", "sink", "source_id", "partition", name="pk_sink_counters"),
+    sa.Index("ix_sink_counters_next_offset", "sink", "partition", "next_offset"),
 )

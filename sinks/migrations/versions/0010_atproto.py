@@ -25,7 +25,18 @@ _VIEWS = ("atproto_live_records", "atproto_current_labels")
 
 
 def upgrade() -> None:
-    """Make the tables and the views."""
+    """Make the tables and the views, and the column by which a sink says again only what may have been lost."""
+    op.add_column(
+        "sink_offsets",
+        sa.Column(
+            "announced_offset",
+            NUMBER,
+            server_default="0",
+            nullable=False,
+            comment="what was observed below it is known to be with Kafka",
+        ),
+    )
+    op.create_index("ix_sink_counters_next_offset", "sink_counters", ["sink", "partition", "next_offset"])
     op.create_table(
         "atproto_records",
         sa.Column("did", sa.Text, nullable=False),
@@ -167,6 +178,8 @@ def downgrade() -> None:
         op.execute(f"DROP VIEW {view}")
     for table in _TABLES:
         op.drop_table(table)
+    op.drop_index("ix_sink_counters_next_offset", "sink_counters")
+    op.drop_column("sink_offsets", "announced_offset")
 
 
 def _text(name: str, comment: str | None = None) -> sa.Column[str]:
