@@ -23,7 +23,7 @@ from tests.plugins.services import apart, on_sqlite
 from tests.support import TALLY, environment, eventually, tally, tally_here, tally_json
 from tests.warm import Command
 
-EVENTS = 20_000
+EVENTS = 8_000
 REFUSED = ['{"eventid":"cowrie.new.kind_of","timestamp":"2026-01-01T00:00:00Z","session":"abc"}', "half a li"]
 SESSIONS = "SELECT session_id, event_count, command_count, command_signature FROM session_summaries"
 COMMANDS = "SELECT session_id, ordinal, command_normalized, occurrences FROM command_stats"

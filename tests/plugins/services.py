@@ -23,6 +23,9 @@ from tallystick.local import stack
 from tallystick.settings import DatabaseSettings, KafkaSettings, Settings, load_settings
 from tests.engines import close_engines
 
+# Each test makes and drops more than a hundred partitions, of which a broker forgets less than it should.
+os.environ.setdefault("TALLY_KAFKA_HEAP", "2g")
+
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
