@@ -36,7 +36,7 @@ def make_app(arguments: list[str]) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        help="Ingest honeypot logs through Kafka, and call nothing done until claim and observation tally.",
+        help="Ingest logs, streams and media through Kafka, and call nothing done until claim and observation tally.",
     )
     app.callback(invoke_without_command=True)(options)
     asked = COMMANDS.get(arguments[0]) if arguments else None
