@@ -32,6 +32,7 @@ from tests.bench.firehose import Followed
 from tests.bench.latency import Latency, measure
 from tests.bench.media_copy import Copying
 from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, roles, wait_for, write_json
+from tests.plugins.services import drop_topics
 
 MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO, FIREHOSE = "media-enumeration", "media-copy", "atproto", "firehose"
 SERVERLESS = (MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO)
@@ -286,7 +287,7 @@ def _drop(settings: Settings) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text(f"DROP SCHEMA {settings.database.schema_name} CASCADE"))
     engine.dispose()
-    topics.admin(settings).delete_topics([settings.kafka.topic(topic) for topic in TOPICS], operation_timeout=30)
+    drop_topics(settings)
 
 
 def _report(figures: Figures) -> None:

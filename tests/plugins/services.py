@@ -23,9 +23,6 @@ from tallystick.local import stack
 from tallystick.settings import DatabaseSettings, KafkaSettings, Settings, load_settings
 from tests.engines import close_engines
 
-# Each test makes and drops more than a hundred partitions, of which a broker forgets less than it should.
-os.environ.setdefault("TALLY_KAFKA_HEAP", "2g")
-
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
@@ -65,11 +62,18 @@ def apart(servers: Settings, *, home: Path) -> Iterator[Settings]:
     )
     topics.create(mine, TOPICS)
     yield mine
-    topics.admin(mine).delete_topics([mine.kafka.topic(topic) for topic in TOPICS], operation_timeout=10)
+    drop_topics(mine)
     engine = make_engine(servers)
     with engine.begin() as connection:
         connection.execute(sa.text(f"DROP SCHEMA IF EXISTS {name} CASCADE"))
     engine.dispose()
+
+
+def drop_topics(settings: Settings) -> None:
+    """Delete all topics of a deployment: each is files that the broker holds open, and memory."""
+    client = topics.admin(settings)  # nothing is deleted if it is gone before the answer
+    for deleted in client.delete_topics([settings.kafka.topic(topic) for topic in TOPICS]).values():
+        deleted.result()
 
 
 @pytest.fixture
