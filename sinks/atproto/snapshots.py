@@ -15,8 +15,9 @@ from sinks.atproto import heads, rows, statements
 from sinks.atproto.records import is_overtaken, require_key
 from sinks.atproto.rows import Mark, Snapshot
 from sinks.counting import INSERTED, require_countable
+from sinks.lines import take_lines
 from sinks.schema.base import Now
-from sinks.sink import Decoded, Record, Refusal, Sink
+from sinks.sink import Decoded, Record, Sink
 from sinks.writers.base import Row, Writer
 from tallystick.contracts import atproto, slices
 from tallystick.contracts.atproto import End, repository_source_id
@@ -58,25 +59,7 @@ class Snapshots(Sink[Entry]):
         slice_ = slices.decode(record.value, record.headers)
         require_countable(slice_)
         snapshot = _snapshot(record, slice_.source)
-        entries: list[Entry] = []
-        contents, positions, refused = [], [], []
-        for position, line in zip(slice_.positions, slice_.events, strict=True):
-            try:
-                entries.append(_entry(snapshot, line))
-            except (msgspec.DecodeError, ContractError) as error:
-                refused.append(Refusal(position, line, UNREADABLE, str(error)))
-            else:
-                contents.append(line)
-                positions.append(position)
-        return Decoded(
-            entries=entries,
-            contents=contents,
-            source=slice_.source,
-            low=slice_.low,
-            positions=positions,
-            refused=refused,
-            passes=(slice_.source,),
-        )
+        return take_lines(slice_, lambda _, line: _entry(snapshot, line), unreadable=UNREADABLE)
 
     def write(self, connection: sa.Connection, entries: Sequence[Entry]) -> bytes:
         """See Sink."""

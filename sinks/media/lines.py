@@ -6,7 +6,8 @@ from typing import TypeVar
 import msgspec
 
 from sinks.counting import require_countable
-from sinks.sink import Decoded, Record, Refusal
+from sinks.lines import take_lines
+from sinks.sink import Decoded, Record
 from tallystick.contracts import media, slices
 from tallystick.errors import ContractError
 
@@ -33,23 +34,8 @@ def decode_lines(record: Record, read: Callable[[Place, bytes], T]) -> Decoded[T
     require_countable(slice_)
     require_medium(slice_.source, record.key)
     attempt = media.attempt_of(record.headers)
-    entries, contents, positions, refused = [], [], [], []
-    for position, line in zip(slice_.positions, slice_.events, strict=True):
-        try:
-            entries.append(read(Place(slice_.source, attempt, position), line))
-        except (msgspec.DecodeError, ContractError) as error:
-            refused.append(Refusal(position, line, UNREADABLE, str(error)))
-        else:
-            contents.append(line)
-            positions.append(position)
-    return Decoded(
-        entries=entries,
-        contents=contents,
-        source=slice_.source,
-        low=slice_.low,
-        positions=positions,
-        refused=refused,
-        passes=(slice_.source,),
+    return take_lines(
+        slice_, lambda position, line: read(Place(slice_.source, attempt, position), line), unreadable=UNREADABLE
     )
 
 
