@@ -9,7 +9,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from sinks.sink import Record
 from tallystick.contracts.slices import Headers
 from tallystick.errors import ServiceError
-from tallystick.kafka.consuming import close, paused, records
+from tallystick.kafka.consuming import close, records
+from tallystick.kafka.pausing import paused
 from tallystick.logs import get_logger
 from tallystick.settings import SinkSettings
 

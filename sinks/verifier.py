@@ -32,7 +32,8 @@ from tallystick.contracts.timestamps import now
 from tallystick.contracts.topics import STAGE_COMMANDS
 from tallystick.database.engine import snapshot
 from tallystick.database.errors import is_transient
-from tallystick.kafka.consuming import close, paused, records
+from tallystick.kafka.consuming import close, records
+from tallystick.kafka.pausing import paused
 from tallystick.logs import get_logger
 from tallystick.retry import retry
 from tallystick.settings import Settings

@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import msgspec
 
+from producers.atproto.backfill.fetcher import GROUP
+from tallystick.cli.atproto.passing import Group
 from tallystick.contracts import atproto, slices, stages
 from tallystick.contracts.atproto import COMMITS, FETCHES, SNAPSHOTS, End, Fetch, Fetched, Stored
 from tallystick.contracts.stages import Claimed
@@ -81,6 +83,16 @@ def fetches(settings: Settings) -> list[Fetch]:
     """Return every request so far."""
     found = read_whole(settings, settings.kafka.topic(FETCHES), client_id="test")
     return [atproto.decode_fetch(value) for message in found if (value := message.value() or b"").startswith(b"{")]
+
+
+def all_done(settings: Settings) -> bool:
+    """Return whether the fetchers have committed every request so far: what some were killed at is repeated by then."""
+    group = Group(settings, GROUP, FETCHES)
+    try:
+        passed = group.passed()
+        return all(passed.get(partition, 0) >= end for partition, end in group.ends().items())
+    finally:
+        group.close()
 
 
 def fetched(settings: Settings) -> list[Fetched]:

@@ -17,7 +17,8 @@ from tallystick.contracts.catalogue import TOPICS
 from tallystick.contracts.cowrie import UNKNOWN_SENSOR
 from tallystick.errors import ServiceError, UsageError
 from tallystick.kafka import topics
-from tallystick.kafka.consuming import close, make_consumer, paused, records
+from tallystick.kafka.consuming import close, make_consumer, records
+from tallystick.kafka.pausing import paused
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.settings import Settings

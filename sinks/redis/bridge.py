@@ -24,7 +24,8 @@ from tallystick.contracts.dead_letters import NO_RECORD, DeadLetter
 from tallystick.contracts.measures import Sample
 from tallystick.contracts.topics import DEAD_LETTERS, Topic
 from tallystick.errors import ConfigurationError, ContractError, ServiceError
-from tallystick.kafka.consuming import close, make_consumer, paused, records
+from tallystick.kafka.consuming import close, make_consumer, records
+from tallystick.kafka.pausing import Brake, paused
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.retry import retry
@@ -85,14 +86,15 @@ class Bridge:
         self._topics = {settings.kafka.topic(topic): topic for topic in _TOPICS}
         self._read_meanwhile: list[Message] = []
         self._repeats = Repeats()
-        self._paused: set[str] = set()
+        self._brake = Brake(consumer)
+        self._told_full: set[str] = set()
         self._lengths: dict[str, int] = {}
         self._written: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
 
     def run(self, stop: Callable[[], bool], tell: Tell) -> None:
         """See `run_bridge`."""
-        self._consumer.subscribe(list(self._topics), on_assign=self._on_assign)
+        self._consumer.subscribe(list(self._topics))
         told = time.monotonic()
         while not stop():
             self._turn(stop)
@@ -181,17 +183,10 @@ class Bridge:
     def _pause_full(self) -> None:
         full = self._full()
         wanted = {name for name, topic in self._topics.items() if STREAMS[topic.name] in full}
-        held = self._consumer.assignment()
-        if more := [where for where in held if where.topic in wanted - self._paused]:
+        if full - self._told_full:
             log.warning("full", streams=sorted(full), lengths=self._lengths)
-            self._consumer.pause(more)
-        if fewer := [where for where in held if where.topic in self._paused - wanted]:
-            self._consumer.resume(fewer)
-        self._paused = wanted if held else set()
-
-    def _on_assign(self, _: Consumer, __: list[TopicPartition]) -> None:
-        # What is assigned anew is not paused.
-        self._paused = set()
+        self._told_full = full
+        self._brake.hold(where for where in self._consumer.assignment() if where.topic in wanted)
 
     def _patiently(self, what: str, work: Callable[[], T], stop: Callable[[], bool]) -> T | None:
         """Return what `work` returns, again and again while Redis is away; None where `stop` came first."""
@@ -200,8 +195,8 @@ class Bridge:
         except exceptions.RedisError as error:
             _require_transient(error)
             log.warning("Redis is away", what=what, error=str(error)[:300])
+        self._brake.release()
         with paused(self._consumer) as poll:
-            self._paused = set()
             try:
                 return retry(
                     work,

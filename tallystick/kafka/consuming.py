@@ -1,8 +1,7 @@
 """Consumers: the one factory, and reading a compacted topic whole."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
 from threading import Thread
 
@@ -114,22 +113,6 @@ def close(consumer: Consumer, *, seconds: float = 10.0) -> None:
     thread.join(seconds)
     if thread.is_alive():
         log.error("librdkafka doesn't close a consumer; it ends with this process", seconds=seconds)
-
-
-@contextmanager
-def paused(consumer: Consumer) -> Iterator[Callable[[float], list[Message]]]:
-    """Read nothing from the partitions that `consumer` holds, but stay in its group.
-
-    Yields a function that waits for some seconds, polling meanwhile, and returns what comes all the same: records that
-    were on their way, or those of partitions that were assigned since.
-    """
-    held = consumer.assignment()
-    consumer.pause(held)
-    try:
-        yield lambda seconds: records(consumer, most=1, seconds=seconds)
-    finally:
-        still = {(where.topic, where.partition) for where in consumer.assignment()}
-        consumer.resume([where for where in held if (where.topic, where.partition) in still])
 
 
 def read_whole(settings: Settings, topic: str, *, client_id: str, seconds: float = 60.0) -> Iterator[Message]:

@@ -8,6 +8,7 @@ What it promises of a role's process is what `subprocess` does: a session of its
 the files that were asked for, no other file, signals as at the start of a program, and exit codes.
 """
 
+import atexit
 import gc
 import os
 import selectors
@@ -171,10 +172,7 @@ def _become(wish: Wish, files: Sequence[int], begin: int) -> NoReturn:
         show_arguments(wish.argv)
         sys.argv = list(map(os.fsdecode, wish.argv[2:]))
         code = _run_main(wish.module)
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread() and not thread.daemon:
-                thread.join()
-        sys.stdout.flush()
+        _finish()
     except BaseException:  # noqa: BLE001  (the last frame: nothing may get back to the template's)
         traceback.print_exc()
     finally:
@@ -209,7 +207,19 @@ def _run_main(module: str) -> int:
             return (ended.code or 0) & 0xFF
         sys.stderr.write(f"{ended.code}\n")
         return _FAILED_CODE
+    except BaseException:  # noqa: BLE001  (told, as an interpreter does before it ends)
+        traceback.print_exc()
+        return _FAILED_CODE
     return 0
+
+
+def _finish() -> None:
+    """Do what an interpreter does at its end."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()  # noqa: SLF001  (as multiprocessing does, which forks likewise)
+    sys.stdout.flush()
 
 
 def _receive(control: socket.socket) -> tuple[bytes, list[int]]:

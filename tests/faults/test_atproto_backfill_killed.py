@@ -7,7 +7,7 @@ import pytest
 from tallystick.contracts.atproto import LISTING_KIND, stream_source_id
 from tallystick.settings import Settings
 from tests.atproto_hosts import World, hosts
-from tests.backfill_world import claims, fetched, fetches, people, require_all, role, scratch_files
+from tests.backfill_world import all_done, claims, fetched, fetches, people, require_all, role, scratch_files
 from tests.support import eventually
 
 ACCOUNTS = 60
@@ -47,7 +47,7 @@ def test_a_backfill_whose_roles_are_killed_goes_on_and_is_complete(settings: Set
         kill_a_fetcher(settings, world, least)
     assert len(fetched(settings)) < ACCOUNTS, "it was killed while there was work"
     with role(settings, world, "atproto-fetcher") as fetcher:
-        eventually(lambda: {end.did for end in fetched(settings)}, until=lambda dids: len(dids) == ACCOUNTS)
+        eventually(lambda: all_done(settings))
         assert fetcher.stop() == 143
     require_all(settings, everybody)
     assert {end.problem for end in fetched(settings)} == {""}

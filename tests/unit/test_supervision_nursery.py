@@ -121,6 +121,12 @@ def test_every_exit_is_told_as_of_any_process(world: World) -> None:
     assert tails["1 / 0"].endswith("ZeroDivisionError: division by zero")
 
 
+@pytest.mark.parametrize("end", ["sys.exit(3)", "1 / 0", ""])
+def test_what_is_registered_for_its_end_is_done_however_it_ends(world: World, end: str) -> None:
+    world.run(f"import atexit; atexit.register(print, 'the last word'); {end}")
+    assert world.lines[-1:] == ["the last word"]
+
+
 def test_it_is_a_process_as_if_newly_started_but_has_its_modules(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

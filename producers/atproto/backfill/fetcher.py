@@ -24,6 +24,7 @@ from tallystick.contracts.dead_letters import DeadLetter
 from tallystick.contracts.measures import Sample
 from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.kafka.consuming import close, make_consumer, records
+from tallystick.kafka.pausing import Brake
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -60,7 +61,7 @@ class Fetcher:
         self._most = most
         self._offsets = Offsets()
         self._tasks: dict[_Place, asyncio.Task[None]] = {}
-        self._is_paused = False
+        self._brake = Brake(consumer)
         self._committed_at = float("-inf")
 
     async def run(self, stop: Callable[[], bool]) -> None:
@@ -84,9 +85,7 @@ class Fetcher:
     def _take(self) -> None:
         """Take what there is room for. While there is none the consumer is asked all the same, to stay in its group."""
         room = self._most - len(self._tasks)
-        if (room <= 0) != self._is_paused:
-            self._is_paused = room <= 0
-            (self._consumer.pause if self._is_paused else self._consumer.resume)(self._consumer.assignment())
+        self._brake.hold(self._consumer.assignment() if room <= 0 else ())
         for message in records(self._consumer, most=max(room, 1), seconds=0.0):
             self._begin(message)
 
@@ -141,7 +140,6 @@ class Fetcher:
 
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         mine = {where.partition for where in partitions}
-        self._is_paused = False
         for (partition, _), task in self._tasks.items():
             if partition not in mine:
                 task.cancel()

@@ -30,7 +30,8 @@ from tallystick.contracts.topics import STAGE_COMMANDS
 from tallystick.database.engine import make_engine, snapshot
 from tallystick.database.errors import is_transient
 from tallystick.errors import LeaseHeldError
-from tallystick.kafka.consuming import close, make_consumer, paused, records
+from tallystick.kafka.consuming import close, make_consumer, records
+from tallystick.kafka.pausing import paused
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.retry import retry
