@@ -199,7 +199,9 @@ class AtprotoSettings(_Section):
     """Which repositories are fetched as a whole once they are not synchronised: none, those that were synchronised or
     fetched before, or all that are heard of."""
     begin: Literal["live", "oldest"] = "live"
-    """Where a stream begins that was never read: with what happens now, or with the oldest event that its host has."""
+    """Where a firehose begins that was never read: with what happens now, or with the oldest event its host has."""
+    labels_begin: Literal["live", "oldest"] = "oldest"
+    """The same of a labeler: its oldest event, as labels count until they are negated, however old they are."""
     future_cursor: Literal["halt", "live", "oldest"] = "halt"
     """What to do where a host has not come as far as the cursor. `halt`: the task ends and is not started again, as
     the protocol wants a person to look; else go on with what happens now, or with the oldest event."""

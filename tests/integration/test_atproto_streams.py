@@ -151,7 +151,7 @@ def last_measures(output: str) -> dict[tuple[str, str], float]:
 def test_all_50_labels_of_50_arrive(place: Settings) -> None:
     server = Server(frames("labels.bin"))
     server.documents = DOCUMENTS
-    with serving(server), role(place, server, "--from", "oldest", name="labeler"):
+    with serving(server), role(place, server, name="labeler"):
         eventually(lambda: position(place, server, LABELS_KIND), until=lambda at: at == 59)
     labels: list[Label] = [decode_label(value) for value in values(place, LABELS)]
     assert len({(label.identity, label.cts, label.sig) for label in labels}) == len(labels) == 50

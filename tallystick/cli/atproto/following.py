@@ -23,7 +23,9 @@ Labelers = Annotated[list[str] | None, typer.Option("--labeler-host", help="A la
 Begin = Annotated[
     str,
     typer.Option(
-        "--from", help="Where a stream begins that was never read: live, oldest, or a number; else `atproto.begin`."
+        "--from",
+        help="Where a stream begins that was never read: live, oldest, or a number; else `atproto.begin`, and of"
+        " labels `atproto.labels_begin`.",
     ),
 ]
 Dids = Annotated[list[str] | None, typer.Option("--did", help="An account that is wanted; several times for several.")]

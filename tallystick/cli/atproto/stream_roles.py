@@ -25,7 +25,7 @@ BeginOption = Annotated[
     typer.Option(
         "--from",
         help="Where a stream begins that was never read: live, oldest, or behind the event of a number."
-        " Without it, as atproto.begin says.",
+        " Without it, as atproto.begin says, and of labels atproto.labels_begin.",
     ),
 ]
 
@@ -52,11 +52,12 @@ def _follow(role: str, kind: str, host: str, begin: str) -> None:
 
     def work(stop: StopFlag) -> None:
         settings = stack.resolve(load_settings())
+        configured = settings.atproto.labels_begin if kind == LABELS_KIND else settings.atproto.begin
         follow(
             settings,
             followed,
             kind=kind,
-            begin=settings.atproto.begin if given is None else given,
+            begin=configured if given is None else given,
             stop=stop,
             on_measures=partial(teller(stop), "measures"),
         )
