@@ -23,7 +23,7 @@ from tallystick.kafka import topics
 from tallystick.kafka.consuming import read_whole
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
-from tests.bench import enumerating, firehose, media_copy
+from tests.bench import enumerating, firehose, media_copy, soak
 from tests.bench.atproto import Rate
 from tests.bench.atproto import measure as measure_validation
 from tests.bench.copying import copy_rate, scalar
@@ -32,9 +32,12 @@ from tests.bench.firehose import Followed
 from tests.bench.latency import Latency, measure
 from tests.bench.media_copy import Copying
 from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, roles, wait_for, write_json
+from tests.bench.soak import Soaked
 from tests.plugins.services import drop_topics
 
 MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO, FIREHOSE = "media-enumeration", "media-copy", "atproto", "firehose"
+SOAK = "soak"
+"""Takes as long as it is told to, so it must be asked for."""
 SERVERLESS = (MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO)
 """What needs neither Kafka nor a database."""
 VERDICTS = "SELECT count(*) FROM source_stages WHERE verdict = 'succeeded' AND stage IN ({})"
@@ -79,6 +82,7 @@ class Figures(msgspec.Struct):
     media_copy: list[Copying] = []
     atproto: list[Rate] = []
     firehose: list[Followed] = []
+    soak: Soaked | None = None
 
 
 def main() -> None:
@@ -89,7 +93,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=50_000, help="files of the tree that is enumerated")
     parser.add_argument("--levels", nargs="+", default=firehose.LEVELS, choices=firehose.LEVELS)
     parser.add_argument("--commits", type=int, default=40_000, help="commits of each stream that is followed")
-    parser.add_argument("--only", choices=("end-to-end", "alone", "latency", FIREHOSE, *SERVERLESS))
+    parser.add_argument("--only", choices=("end-to-end", "alone", "latency", FIREHOSE, SOAK, *SERVERLESS))
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     chosen = parser.parse_args()
     figures = Figures(cpus=os.cpu_count() or 0, bytes=0, end_to_end=[], alone=[], latency=[])
@@ -115,7 +119,11 @@ def _measure_with_servers(figures: Figures, folder: Path, chosen: argparse.Names
             streams = _deployment(servers, "streams")
             figures.firehose += firehose.measure(streams, commits=chosen.commits, levels=tuple(chosen.levels))
             _drop(streams)
-        if chosen.only == FIREHOSE:
+        if chosen.only == SOAK:
+            whole = _deployment(servers, "soak")
+            figures.soak = soak.measure(whole, commits=chosen.commits)
+            _drop(whole)
+        if chosen.only in (FIREHOSE, SOAK):
             return
         log = folder / "cowrie.json"
         with log.open("wb") as file:
@@ -352,6 +360,9 @@ def _report(figures: Figures) -> None:
         print_table(
             "AT Protocol: a stream, from the socket into Kafka", firehose.NAMES, firehose.rows(figures.firehose)
         )
+    if figures.soak:
+        title = f"AT Protocol: {figures.soak.commits:,} commits into the database, {figures.soak.rate:,.0f} commits/s"
+        print_table(title, soak.NAMES, soak.rows(figures.soak))
     if figures.enumeration:
         print_table(
             "Enumeration of a tree, to a listing: the best of the runs",

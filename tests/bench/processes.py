@@ -34,7 +34,9 @@ class Roles:
     """Role processes of one deployment, and a thread that watches what they use."""
 
     def __init__(self, settings: Settings, log: Path) -> None:
-        self._settings, self._log = settings, log
+        self._log = log
+        self.environment = environment(settings)
+        """What those that are started from now on find."""
         self._processes: dict[str, psutil.Process] = {}
         self._started: dict[str, psutil.Popen] = {}
         self._before: dict[str, float] = {}
@@ -47,9 +49,7 @@ class Roles:
         """Start `tally run …` and return its process."""
         name = " ".join(arguments[:2]) if arguments[0] == "sinks" else arguments[0]
         with self._log.open("ab") as log:
-            process = psutil.Popen(
-                [*ROLE, *arguments], env=environment(self._settings), stdout=subprocess.DEVNULL, stderr=log
-            )
+            process = psutil.Popen([*ROLE, *arguments], env=self.environment, stdout=subprocess.DEVNULL, stderr=log)
         self._started[name] = process
         process.nice(YIELDS.get("-".join(arguments) if arguments[0] == "sinks" else arguments[0], 0))
         self.watch(name, psutil.Process(process.pid))
@@ -67,6 +67,10 @@ class Roles:
             name: Usage(usage.peak_mib, usage.cpu_seconds - self._before.get(name, 0.0))
             for name, usage in self.usage.items()
         }
+
+    def memory(self) -> dict[str, float]:
+        """Return how many MiB each process holds now."""
+        return {name: _memory(_family(process)) for name, process in self._processes.items()}
 
     def watch(self, name: str, process: psutil.Process) -> None:
         """Watch a process that was not started here, such as the broker."""
@@ -89,14 +93,22 @@ class Roles:
     def _look(self) -> None:
         for name, process in list(self._processes.items()):
             try:
-                family = [process, *process.children(recursive=True)]
-                memory = sum(member.memory_info().rss for member in family) / MIB
+                family = _family(process)
+                memory = _memory(family)
                 cpu = sum(sum(member.cpu_times()[:2]) for member in family)
             except psutil.NoSuchProcess:
                 continue
             usage = self.usage.setdefault(name, Usage())
             usage.peak_mib = max(usage.peak_mib, memory)
             usage.cpu_seconds = max(usage.cpu_seconds, cpu)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
+def _memory(family: Sequence[psutil.Process]) -> float:
+    return sum(member.memory_info().rss for member in family) / MIB
 
 
 @contextmanager
