@@ -3,11 +3,15 @@
 A checkpoint is a batch that is done or not done as a whole. Its effects, in this order:
 
 1. fold the batch's records into the states of their keys, in memory;
-2. write each touched state once to the changelog, to the partition of its records, together with what follows from it;
-3. wait until Kafka has acknowledged all of that;
+2. send what follows from it (verdicts, commands, dead letters), and wait until Kafka has acknowledged all of that;
+3. write each touched state once to the changelog, to the partition of its records, and wait for Kafka again;
 4. take the states into the store, with their changelog offsets;
 5. send what may only be said once the states are safe (observations), and wait for Kafka again;
 6. acknowledge the batch, in order. Only now may Faust commit its offsets.
+
+2 comes before 3, as a state knows what was said: whoever finds it in the changelog and folds the batch once more says
+nothing. A crash between the two has things said twice, which their readers must take; the other way round, a command
+that was never sent would be waited for without end.
 
 A crash before 6 repeats the batch, and a fold takes repeats without harm. Anything that a fold can't explain crashes
 the worker: with Faust's defaults an agent that raises loses the event, or goes on committing without processing.
@@ -28,7 +32,7 @@ from rocksdict import Rdict
 from streams.store import CheckpointStore, Written
 from tallystick.contracts.slices import Headers
 from tallystick.contracts.topics import Topic
-from tallystick.kafka.publisher import Publisher
+from tallystick.kafka.publisher import Delivered, Publisher
 from tallystick.settings import Settings
 
 
@@ -54,6 +58,13 @@ Place = tuple[int, bytes]
 """Where a state lives: partition and key."""
 
 
+class Folded(msgspec.Struct, frozen=True):
+    """What a batch comes to: the states that it has touched, and what follows from it."""
+
+    states: list[tuple[Place, bytes]]
+    follows: list[Send]
+
+
 class KeyFold(Protocol):
     """The fold of one key within one checkpoint."""
 
@@ -64,7 +75,7 @@ class KeyFold(Protocol):
         """Return the encoded state, or None for a key that has none. Called once, after the last `add`."""
 
     def follows(self) -> Sequence[Send]:
-        """Return what is to be sent together with the state."""
+        """Return what is to be sent before the state is written."""
 
 
 class Aggregate(Protocol):
@@ -119,8 +130,8 @@ class CheckpointedTable(faust.Table[bytes, bytes]):
 class Checkpointer:
     """Works through a stream in checkpoints.
 
-    While one checkpoint waits for Kafka (steps 3 to 6), the next one is already folded (1 and 2), from the states that
-    the first has written but not stored yet; never more than these two. They end in the order in which they began.
+    While one checkpoint waits for Kafka (steps 2 to 6), the next one is already folded (1), from the states that the
+    first has not stored yet; never more than these two. They end in the order in which they began.
     """
 
     def __init__(
@@ -168,10 +179,11 @@ class Checkpointer:
             while True:
                 batch = await self._next_batch()
                 records = [_record(message) for message in batch]
-                written = self._fold(records)
+                folded = self._fold(records)
                 if sealing is not None:
                     await sealing
-                sealing = asyncio.create_task(self._seal(batch, records, written))
+                sealing = asyncio.create_task(self._seal(batch, records, folded))
+                await asyncio.sleep(0)  # so that it waits for Kafka while the next batch, if it is there, is folded
         except Exception as error:
             await self._app.crash(error)
             raise
@@ -192,8 +204,7 @@ class Checkpointer:
         # What came before a rebalance belongs to whoever holds the partition now, and will be delivered again.
         return [message for message in taken if message.generation_id == self._app.consumer_generation_id]
 
-    def _fold(self, records: Sequence[Record]) -> list[Written]:
-        """Fold, and send each touched state; return the list that fills with what Kafka acknowledges."""
+    def _fold(self, records: Sequence[Record]) -> Folded:
         folds: dict[Place, KeyFold] = {}
         for record in records:
             place = record.partition, record.key
@@ -202,42 +213,52 @@ class Checkpointer:
                 state = self._unstored.get(place) or self._table.states.read(*place)
                 fold = folds[place] = self._aggregate.open(record.key, state)
             fold.add(record)
-        written: list[Written] = []
+        folded = Folded([], [])
         for place, fold in folds.items():
             if (value := fold.state()) is not None:
                 self._unstored[place] = value
-                self._write(place, value, written)
-            self._send_all(fold.follows())
-        return written
+                folded.states.append((place, value))
+            folded.follows.extend(fold.follows())
+        return folded
 
-    def _write(self, place: Place, value: bytes, written: list[Written]) -> None:
-        partition, key = place
-
-        def delivered(_: int, offset: int) -> None:
-            written.append(Written(key, value, partition, offset))
-
-        self._publisher.send(self._table.name, key=key, value=value, partition=partition, on_delivery=delivered)
-
-    async def _seal(self, batch: Sequence[Message], records: Sequence[Record], written: Sequence[Written]) -> None:
+    async def _seal(self, batch: Sequence[Message], records: Sequence[Record], folded: Folded) -> None:
         try:
-            await self._flush()
+            await self._say(folded.follows)
+            written = await self._write(folded.states)
             self._table.states.commit(written)
             for state in written:
                 place = state.partition, state.key
                 if self._unstored.get(place) is state.value:
                     del self._unstored[place]
-            if said := self._aggregate.sealed(records, written):
-                self._send_all(said)
-                await self._flush()
+            await self._say(self._aggregate.sealed(records, written))
             for message in batch:
                 message.ack(self._app.consumer)
         except Exception as error:
             await self._app.crash(error)
             raise
 
-    def _send_all(self, sends: Sequence[Send]) -> None:
+    async def _write(self, states: Sequence[tuple[Place, bytes]]) -> list[Written]:
+        """Write states to the changelog, and return them once Kafka has them."""
+        written: list[Written] = []
+
+        def delivered(place: Place, value: bytes) -> Delivered:
+            partition, key = place
+            return lambda _, offset: written.append(Written(key, value, partition, offset))
+
+        for place, value in states:
+            partition, key = place
+            self._publisher.send(
+                self._table.name, key=key, value=value, partition=partition, on_delivery=delivered(place, value)
+            )
+        await self._flush()
+        return written
+
+    async def _say(self, sends: Sequence[Send]) -> None:
+        """Send, and wait until Kafka has it."""
         for send in sends:
             self._publisher.send(self._settings.kafka.topic(send.topic), key=send.key, value=send.value)
+        if sends:
+            await self._flush()
 
     async def _flush(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._publisher.flush)

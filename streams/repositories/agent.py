@@ -53,7 +53,7 @@ class RepositoriesAggregate:
         return RepositoryFold(key, state, self._resync)
 
     def sealed(self, records: Sequence[Record], written: Sequence[Written]) -> Sequence[Send]:  # noqa: ARG002
-        """Return nothing: what follows from an event travels with the state."""
+        """Return nothing: what follows from an event is sent before the state."""
         return ()
 
 

@@ -54,7 +54,10 @@ class SessionsAggregate:
         return SliceFold(key, state)
 
     def sealed(self, records: Sequence[Record], written: Sequence[Written]) -> Sequence[Send]:
-        """Return one observation a source: what has been folded of it, and where in the changelog that ends."""
+        """Return one observation a source: what has been folded of it, and where in the changelog that ends.
+
+        No state knows of an observation, as none knows of a dead letter: where the batch comes again, both do.
+        """
         ends = {(state.partition, state.key): state.offset + 1 for state in written}
         passed: dict[str, dict[int, Passed]] = {}
         produced: dict[str, dict[int, int]] = {}

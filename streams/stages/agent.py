@@ -73,7 +73,7 @@ class StagesAggregate:
         return SourceFold(key, state, self._watch)
 
     def sealed(self, records: Sequence[Record], written: Sequence[Written]) -> Sequence[Send]:  # noqa: ARG002
-        """Return nothing: what follows from a stage event travels with the state."""
+        """Return nothing: what follows from a stage event is sent before the state."""
         return ()
 
 

@@ -194,7 +194,7 @@ class SourceState(msgspec.Struct, omit_defaults=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A verdict that has just been reached: the value of `stage.outcomes`."""
+    """A verdict that has just been reached: the value of `stage.outcomes`. Sent again after a crash."""
 
     source: str
     kind: str

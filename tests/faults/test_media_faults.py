@@ -12,10 +12,14 @@ from types import SimpleNamespace
 import pytest
 
 from producers.media.identifying import look_at
+from streams.liveness import GroupLag
 from tallystick.cli.media import stages
 from tallystick.contracts import listings
 from tallystick.contracts.media import ARCHIVED, COPIED, ENUMERATED, LOADED, ExitCode, Found
-from tallystick.contracts.stages import Verdict
+from tallystick.contracts.stages import Verdict, decode_command
+from tallystick.contracts.topics import STAGE_COMMANDS
+from tallystick.kafka.consuming import read_whole
+from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
 from tallystick.storage.store import Store
 from tests.media_dumps import dump
@@ -97,6 +101,36 @@ def test_9_10_nothing_is_counted_twice_though_it_was_sent_twice(world: World, ki
         "SELECT inserted, dead FROM sink_counters WHERE sink = 'media_inodes' AND source_id = :m AND inserted > 0",
         m=medium,
     ) == [(17, 0)]
+
+
+def test_commands_that_come_once_more_are_answered_and_nothing_is_done_again(
+    world: World, killed: tuple[str, Path]
+) -> None:
+    medium, _ = killed
+    topic = world.settings.kafka.topic(STAGE_COMMANDS)
+    values = [message.value() or b"" for message in read_whole(world.settings, topic, client_id="test")]
+    commands = [value for value in values if decode_command(value).source == medium]
+    looks = sum(decode_command(value).look for value in commands)
+    assert looks >= len((ENUMERATED, LOADED, COPIED, ARCHIVED))
+
+    def revision() -> int:
+        ((found,),) = world.query("SELECT revision FROM sources WHERE source_id = :m", m=medium)
+        return int(str(found))
+
+    def seen() -> list[object]:
+        standing = world.line.standing(medium)
+        runs = world.query("SELECT stage, run, exit_code, revision FROM media_runs WHERE medium = :m", m=medium)
+        return [standing and standing.stages, *sorted(runs, key=str), *_rows(world, medium)]
+
+    before, answered = seen(), revision() + looks
+    publisher = Publisher(world.settings, client_id="test")
+    for value in commands:
+        publisher.send(topic, key=medium.encode(), value=value)
+    publisher.flush()
+    eventually(revision, until=lambda now: now >= answered)
+    worker = GroupLag(world.settings, "media-worker", (STAGE_COMMANDS,))
+    eventually(worker.committed, until=lambda behind: not behind)
+    assert seen() == before
 
 
 def test_11_a_load_that_dies_before_it_commits_has_loaded_nothing_and_is_done_again(
