@@ -28,6 +28,7 @@ from tallystick.database.engine import snapshot
 from tallystick.kafka.consuming import close, make_consumer, records
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
+from tallystick.supervision.records import Records
 from tests.sinks import ready, stopping
 from tests.support import environment, eventually
 from tests.warm import commands
@@ -88,15 +89,18 @@ def pipeline(settings: Settings, *, argv: Argv = stage_argv) -> Iterator[Pipelin
 
 
 def _work(settings: Settings, engine: sa.Engine, argv: Argv, stop: Callable[[], bool]) -> None:
-    Worker(
-        settings,
-        name="test",
-        projection=projection_id(engine),
-        engine=engine,
-        consumer=make_consumer(settings, client_id="media-worker", group="media-worker"),
-        publisher=Publisher(settings, client_id="media-worker", linger_ms=5),
-        argv=argv,
-    ).run(stop)
+    with Records(settings) as records:
+        Worker(
+            settings,
+            name="test",
+            task="worker",
+            watcher=records,
+            projection=projection_id(engine),
+            engine=engine,
+            consumer=make_consumer(settings, client_id="media-worker", group="media-worker"),
+            publisher=Publisher(settings, client_id="media-worker", linger_ms=5),
+            argv=argv,
+        ).run(stop)
 
 
 def _fold(settings: Settings, stop: Callable[[], bool]) -> None:

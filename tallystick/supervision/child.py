@@ -16,6 +16,8 @@ LIFELINE_VARIABLE = "TALLY_LIFELINE_FD"
 
 The supervisor alone holds the pipe's other end, so that it is closed however the supervisor dies.
 """
+TASK_VARIABLE = "TALLY_TASK"
+"""The environment variable that holds what the process is called in the records of its ends (`RoleSpec.path`)."""
 OVERDUE_CODE = 70
 GRACE_SECONDS = 20.0
 
@@ -84,6 +86,11 @@ def install(*, grace_seconds: float = GRACE_SECONDS) -> StopFlag:
             target=context.run, args=(_watch, lifeline, flag, grace_seconds), name="lifeline", daemon=True
         ).start()
     return flag
+
+
+def own_task(otherwise: str) -> str:
+    """Return what this process is called in the records of its ends; `otherwise` where nobody supervises it."""
+    return os.environ.get(TASK_VARIABLE) or otherwise
 
 
 def _open_lifeline(inherited: str) -> int:

@@ -1,6 +1,7 @@
 """How a process ended: the record that every exit leaves, and the words in it."""
 
 import signal
+from collections.abc import Collection
 from enum import StrEnum
 
 import msgspec
@@ -13,7 +14,7 @@ class ExitReason(StrEnum):
     """Why a process ended."""
 
     FINISHED = "finished"
-    """It returned with exit code 0, and nobody had asked it to stop."""
+    """It returned with exit code 0, or another by which its role says that it is done; nobody had asked it to stop."""
     FAILED = "failed"
     """It returned with another exit code, or could not be started."""
     KILLED = "killed"
@@ -42,18 +43,19 @@ class Exit(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-def classify(code: int, *, asked: bool, out_of_memory: bool) -> ExitReason:
+def classify(code: int, *, asked: bool, out_of_memory: bool, done_codes: Collection[int] = (0,)) -> ExitReason:
     """Return why a process ended whose return code is `code`, negative for a signal, as in `subprocess`.
 
-    `asked` says that its supervisor had told it to stop, `out_of_memory` that the kernel counted a kill for it.
+    `asked` says that its supervisor had told it to stop, `out_of_memory` that the kernel counted a kill for it,
+    `done_codes` are those by which it says that it has done its work.
     """
     if code == -signal.SIGKILL:
         return ExitReason.OUT_OF_MEMORY if out_of_memory else ExitReason.KILLED
-    if code in STOPPED_CODES or (asked and code in {0, -signal.SIGTERM, -signal.SIGINT}):
+    if code in STOPPED_CODES or (asked and code in {*done_codes, -signal.SIGTERM, -signal.SIGINT}):
         return ExitReason.CANCELLED
     if code < 0:
         return ExitReason.KILLED
-    return ExitReason.FAILED if code else ExitReason.FINISHED
+    return ExitReason.FINISHED if code in done_codes else ExitReason.FAILED
 
 
 def signal_name(code: int) -> str:

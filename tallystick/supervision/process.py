@@ -16,7 +16,7 @@ import msgspec
 from tallystick.contracts import timestamps
 from tallystick.errors import ServiceError, UsageError
 from tallystick.logs import without_secrets
-from tallystick.supervision.child import LIFELINE_VARIABLE
+from tallystick.supervision.child import LIFELINE_VARIABLE, TASK_VARIABLE
 from tallystick.supervision.nursery import Forked, Nursery
 from tallystick.supervision.restarting import RoleSpec
 
@@ -133,7 +133,7 @@ def _begin(
 ) -> tuple["subprocess.Popen[bytes] | Forked", IO[str]]:
     """Start a process; return it with its standard output."""
     child: subprocess.Popen[bytes] | Forked
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | spec.env
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", TASK_VARIABLE: spec.path} | spec.env
     reading, writing = os.pipe()
     try:
         if nursery and nursery.starts(spec.argv):

@@ -1,5 +1,7 @@
 """What follows an exit: a pure decision, so that it can be read and tested as a table."""
 
+from typing import Protocol
+
 import msgspec
 
 from tallystick.supervision.exits import Exit, ExitReason
@@ -21,10 +23,10 @@ _MOST_DOUBLINGS = 30
 class RoleSpec(msgspec.Struct, frozen=True):
     """One role: what to run, and how often it may be restarted in a row; without a limit where that is None.
 
-    A `one_shot` is done once it returns with exit code 0; any other role has to run until it is stopped, and is
-    restarted whatever its exit code. `env` is added to the environment of the supervisor. `yields` is added to its
-    niceness (0 to 19): how far the role steps back where processors are short. `task` is what it is called in records
-    of its ends, a path such as `load/reader`; its name where that is empty.
+    A `one_shot` is done once it returns with one of its `done_codes`; any other role has to run until it is stopped,
+    and is restarted whatever its exit code. `env` is added to the environment of the supervisor. `yields` is added to
+    its niceness (0 to 19): how far the role steps back where processors are short. `task` is what it is called in
+    records of its ends, a path such as `load/reader`; its name where that is empty.
     """
 
     name: str
@@ -34,6 +36,7 @@ class RoleSpec(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
     yields: int = 0
     task: str = ""
+    done_codes: tuple[int, ...] = (0,)
 
     @property
     def path(self) -> str:
@@ -61,6 +64,13 @@ class GiveUp(msgspec.Struct, frozen=True):
 Decision = Done | Restart | GiveUp
 
 
+class Policy(Protocol):
+    """Decides what follows the end of a process that nobody had asked to stop."""
+
+    def decide(self, spec: RoleSpec, ended: Exit, *, restarts: int, jitter: float) -> Decision:
+        """Return what follows `ended` after `restarts` restarts in a row; `jitter` is random, from 0 to 1."""
+
+
 class RestartPolicy(msgspec.Struct, frozen=True):
     """Exponential back-off with jitter: each wait is drawn between half of a bound and the bound, which doubles.
 
@@ -73,7 +83,7 @@ class RestartPolicy(msgspec.Struct, frozen=True):
     steady_seconds: float = 60.0
 
     def decide(self, spec: RoleSpec, ended: Exit, *, restarts: int, jitter: float) -> Decision:
-        """Return what follows `ended` after `restarts` restarts in a row; `jitter` is random, from 0 to 1."""
+        """See `Policy`."""
         if ended.reason is ExitReason.FINISHED and spec.one_shot:
             return Done()
         if ended.exit_code in _FINAL:

@@ -3,7 +3,7 @@
 import faulthandler
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from tallystick import logs
 from tallystick.errors import ConfigurationError, TallyError, UsageError
@@ -21,11 +21,12 @@ Work = Callable[[StopFlag], int | None]
 log = logs.get_logger(__name__)
 
 
-def run_role(role: str, work: Work) -> int:
+def run_role(role: str, work: Work, *, done_codes: Collection[int] = (0,)) -> int:
     """Run `work` as `role` in this process, and return the exit code to end with. Never raises.
 
     `work` returns its exit code, or None: 0 where it came to its end, and where it was asked to stop 143 (130 after
     Ctrl-C), so that a supervisor never takes a one-shot that was stopped for one that is done.
+    `done_codes` are those with which it has done its work; any other is told as a failure.
     UsageError becomes 2, ConfigurationError 78, any other TallyError 1, anything else 70 with its traceback in the log.
     The last line of the log is always `role ended`, with reason, exit code and seconds.
     """
@@ -45,7 +46,7 @@ def run_role(role: str, work: Work) -> int:
         error = stopped if isinstance(stopped.code, str) else None
     except BaseException as raised:  # noqa: BLE001  (the last frame: what passes here would end without a word)
         code, error = error_code(raised), raised
-    reason = classify(code, asked=bool(stop and stop()), out_of_memory=False)
+    reason = classify(code, asked=bool(stop and stop()), out_of_memory=False, done_codes=done_codes)
     tell = log.info if reason in {ExitReason.FINISHED, ExitReason.CANCELLED} else log.error
     tell(
         "role ended",

@@ -19,7 +19,7 @@ from tallystick.supervision.exits import Exit, ExitReason, classify, signal_name
 from tallystick.supervision.memory import OutOfMemoryKills
 from tallystick.supervision.nursery import Nursery
 from tallystick.supervision.process import Ended, Line, Process
-from tallystick.supervision.restarting import Decision, Done, GiveUp, Restart, RestartPolicy, RoleSpec
+from tallystick.supervision.restarting import Decision, Done, GiveUp, Policy, Restart, RestartPolicy, RoleSpec
 from tallystick.supervision.standing import Unwatched, Watcher
 
 MAX_WAITING_EVENTS = 1_000
@@ -53,7 +53,7 @@ class Supervisor:
         on_line: Callable[[str, str], None],
         log_dir: Path,
         nursery: Nursery | None = None,
-        policy: RestartPolicy | None = None,
+        policy: Policy | None = None,
         kills: OutOfMemoryKills | None = None,
         jitter: Callable[[], float] = random.random,
         watcher: Watcher | None = None,
@@ -64,7 +64,7 @@ class Supervisor:
         its template, the others get an interpreter of their own.
         """
         self._on_exit, self._on_line, self._log_dir, self._nursery = on_exit, on_line, log_dir, nursery
-        self._policy = policy or RestartPolicy()
+        self._policy: Policy = policy or RestartPolicy()
         self._kills = kills or OutOfMemoryKills()
         self._jitter = jitter
         self._watcher = watcher or Unwatched()
@@ -72,6 +72,7 @@ class Supervisor:
         self._events: queue.Queue[Line | Ended] = queue.Queue(MAX_WAITING_EVENTS)
         self._exits: list[Exit] = []
         self._stopped = False
+        self._why = ""
         self._lifeline, self._lifeline_held = os.pipe()
 
     def __enter__(self) -> Self:
@@ -124,13 +125,14 @@ class Supervisor:
         """Return the last exit of each role that has been given up."""
         return {name: role.given_up for name, role in self._roles.items() if role.given_up}
 
-    def stop(self, seconds: float = 15.0) -> list[Exit]:
+    def stop(self, seconds: float = 15.0, *, why: str = "") -> list[Exit]:
         """Ask every process to stop, in the order in which the roles were started, and wait for them.
 
-        Those that still run after `seconds` are killed, and their exits say so; so they are at once where an exception
-        (a second Ctrl-C, a callback's) passes. Final: no role can be started afterwards. Returns the exits since the
-        last call of `poll`.
+        Their exits say `why`. Those that still run after `seconds` are killed, and their exits say so; so they are at
+        once where an exception (a second Ctrl-C, a callback's) passes. Final: no role can be started afterwards.
+        Returns the exits since the last call of `poll`.
         """
+        self._why = self._why or why
         try:
             for role in self._roles.values():
                 role.due = None
@@ -202,7 +204,12 @@ class Supervisor:
         ended = Exit(
             role=process.spec.name,
             pid=process.pid,
-            reason=classify(code, asked=event.asked, out_of_memory=killed and not overdue and self._kills.attribute()),
+            reason=classify(
+                code,
+                asked=event.asked,
+                out_of_memory=killed and not overdue and self._kills.attribute(),
+                done_codes=process.spec.done_codes,
+            ),
             exit_code=code if code >= 0 else None,
             signal=signal_name(code),
             at=event.at,
@@ -210,10 +217,11 @@ class Supervisor:
             tail=process.tail(),
         )
         if overdue:
-            detail = "killed, as it had not stopped in the time it was given"
+            late = "killed, as it had not stopped in the time it was given"
+            detail = f"{self._why}; {late}" if self._why else late
             self._tell(role, msgspec.structs.replace(ended, detail=detail), follows=None)
         elif event.asked:
-            self._tell(role, ended, follows=None)
+            self._tell(role, msgspec.structs.replace(ended, detail=self._why), follows=None)
         else:
             self._record(role, ended)
 

@@ -17,10 +17,13 @@ from producers.media.identifying import look_at
 from sinks.media.locks import MediumLocks
 from tallystick.cli.media.worker import run_worker
 from tallystick.contracts.media import ARCHIVED, COPIED, ENUMERATED, MEDIA, ExitCode
+from tallystick.contracts.topics import TASK_EXITS
 from tallystick.database.engine import make_engine
 from tallystick.errors import ConfigurationError
 from tallystick.kafka.consuming import read_whole
 from tallystick.settings import Settings
+from tallystick.supervision.exit_files import ExitFiles
+from tallystick.supervision.standing import Condition
 from tests.media_dumps import dump
 from tests.media_world import plant, plant_wild
 from tests.sinks import query, ready
@@ -28,6 +31,8 @@ from tests.support import TALLY, environment, eventually, tally
 from tests.warm import Command
 
 SECONDS = 300.0
+WORKER = "media/media-worker-1"
+"""What the worker of an ingestion is called in the records of its ends."""
 
 
 @pytest.fixture
@@ -128,6 +133,12 @@ def test_8_55_what_was_stopped_and_killed_again_and_again_ends_as_if_nothing_had
     code, told = ended(process)
     assert code == ExitCode.DONE, told
     assert dump(settings, engine, medium, root) == dump(settings, engine, look_at(str(calm)).medium, calm)
+    stood = [standing for standing in ExitFiles.of(settings).read() if standing.task.startswith(f"{WORKER}/")]
+    stages = [f"{WORKER}/{stage}" for stage in (ARCHIVED, COPIED, ENUMERATED)]
+    assert [(standing.task, standing.condition) for standing in stood] == [(task, Condition.DONE) for task in stages]
+    topic = settings.kafka.topic(TASK_EXITS)
+    keys = {(message.key() or b"").decode() for message in read_whole(settings, topic, client_id="test")}
+    assert keys >= {WORKER, *stages}
 
 
 def test_45_a_database_that_is_away_is_no_success_and_nothing_begins(settings: Settings, tmp_path: Path) -> None:

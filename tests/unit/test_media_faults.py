@@ -9,10 +9,11 @@ import pytest
 
 from producers.media.enumeration import enumerate_medium
 from producers.media.rules import Rules
-from tallystick.cli.media.stage_process import run_process
+from tallystick.cli.media.stage_process import run_process, stage_spec
 from tallystick.contracts import media as contract
 from tallystick.contracts.media import Form, Found, Mark, Medium, Problem, ProblemKind
 from tallystick.settings import Settings
+from tallystick.supervision.standing import Unwatched
 from tests.media_fixtures import FOLDER, medium, unpack
 
 
@@ -51,6 +52,7 @@ def test_40_a_partition_that_lies_beyond_the_image_is_told_and_the_others_are_re
 def test_51_a_clock_that_goes_back_makes_no_duration_negative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     back = count(2_000_000_000, -3_600)
     monkeypatch.setattr("time.time", lambda: float(next(back)))
-    ended = run_process(Settings(home=tmp_path), "test", (sys.executable, "-c", ""), lambda: None)
+    spec = stage_spec("test", (sys.executable, "-c", ""), task="test")
+    ended = run_process(Settings(home=tmp_path), spec, lambda: None, watcher=Unwatched(), tries_left=0)
     assert ended.code == 0
     assert ended.seconds >= 0

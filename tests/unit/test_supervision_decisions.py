@@ -51,6 +51,19 @@ def test_the_reason_of_an_exit(code: int, asked: bool, out_of_memory: bool, reas
 
 
 @pytest.mark.parametrize(
+    ("code", "asked", "reason"),
+    [
+        pytest.param(0, False, "finished", id="done"),
+        pytest.param(3, False, "finished", id="done, and says more by its code"),
+        pytest.param(3, True, "cancelled", id="asked, and came to its end"),
+        pytest.param(4, False, "failed", id="another code"),
+    ],
+)
+def test_a_role_may_have_several_codes_for_being_done(code: int, asked: bool, reason: str) -> None:
+    assert classify(code, asked=asked, out_of_memory=False, done_codes=(0, 3)) == reason
+
+
+@pytest.mark.parametrize(
     ("spec", "exit_", "restarts", "expected"),
     [
         pytest.param(ONE_SHOT, ended(0), 0, Done(), id="a one-shot that has finished is done"),

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tallystick.errors import ServiceError, UsageError
+from tallystick.supervision.child import TASK_VARIABLE
 from tallystick.supervision.exits import Exit, ExitReason
 from tallystick.supervision.memory import OutOfMemoryKills
 from tallystick.supervision.process import MAX_LOG_BYTES
@@ -178,16 +179,25 @@ def test_a_log_that_has_grown_large_is_set_aside(stage: Stage) -> None:
     assert (stage.log_dir / "role.log.1").stat().st_size == MAX_LOG_BYTES + 1
 
 
+def test_a_process_knows_what_the_records_of_its_ends_call_it(stage: Stage) -> None:
+    script = f"import os; print(os.environ[{TASK_VARIABLE!r}])"
+    stage.supervisor.start(role(script, "named", one_shot=True, task="load/named"))
+    stage.supervisor.start(role(script, "nameless", one_shot=True))
+    stage.until(lambda: len(stage.exits) == 2)
+    assert sorted(stage.lines) == [("named", "load/named"), ("nameless", "nameless")]
+
+
 def test_stop_asks_and_says_who_did_not_listen(stage: Stage) -> None:
     stage.supervisor.start(role(UNTIL_ASKED, "obedient"))
     stage.supervisor.start(role(UNTIL_KILLED, "simple"))
     stage.supervisor.start(role(DEAF, "deaf"))
     stage.until_ready(3)
-    told = {exit_.role: exit_ for exit_ in stage.supervisor.stop(0.5)}
+    told = {exit_.role: exit_ for exit_ in stage.supervisor.stop(0.5, why="enough")}
     assert (told["obedient"].reason, told["obedient"].exit_code) == (ExitReason.CANCELLED, 0)
     assert (told["simple"].reason, told["simple"].signal) == (ExitReason.CANCELLED, "SIGTERM")
     assert (told["deaf"].reason, told["deaf"].signal) == (ExitReason.KILLED, "SIGKILL")
-    assert "had not stopped" in told["deaf"].detail
+    assert (told["obedient"].detail, told["simple"].detail) == ("enough", "enough")
+    assert told["deaf"].detail.startswith("enough; killed, as it had not stopped")
     assert (stage.supervisor.running(), stage.supervisor.failed()) == ({}, {})
     assert stage.supervisor.stop() == []
 

@@ -64,10 +64,11 @@ def media_stage(
     run: Annotated[int, typer.Option(help="The fencing token.")],
 ) -> None:
     """Work on one stage of one medium; a worker starts it. Prints how far it is, and its claim, as JSON lines."""
+    from tallystick.contracts.media import CLAIMING
 
     def work(stop: StopFlag) -> int | None:
         from tallystick.cli.media.stages import run_stage
 
         return run_stage(stack.resolve(load_settings()), stage, medium=medium, attempt=attempt, run=run, stop=stop)
 
-    raise typer.Exit(run_role(f"media-{stage}", work))
+    raise typer.Exit(run_role(f"media-{stage}", work, done_codes=CLAIMING))

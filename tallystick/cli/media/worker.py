@@ -22,7 +22,7 @@ from producers.media.claiming import StageClaim
 from sinks.media import leases
 from sinks.media.reading import is_settled, read_medium
 from sinks.roles import find_place
-from tallystick.cli.media.stage_process import LEASE, Argv, run_process, stage_argv
+from tallystick.cli.media.stage_process import LEASE, Argv, run_process, stage_argv, stage_spec
 from tallystick.contracts import media as contract
 from tallystick.contracts import stages, timestamps
 from tallystick.contracts.stages import Command
@@ -37,6 +37,9 @@ from tallystick.logs import get_logger
 from tallystick.retry import retry
 from tallystick.settings import Settings
 from tallystick.slots import member_name
+from tallystick.supervision.child import own_task
+from tallystick.supervision.records import Records
+from tallystick.supervision.standing import Watcher
 
 log = get_logger(__name__)
 
@@ -59,14 +62,21 @@ class Worker:
         settings: Settings,
         *,
         name: str,
+        task: str,
+        watcher: Watcher,
         projection: str,
         engine: sa.Engine,
         consumer: Consumer,
         publisher: Publisher,
         argv: Argv = stage_argv,
     ) -> None:
-        """`name` tells this worker from others of this host; it names the log of the processes that it starts."""
+        """`name` tells this worker from others of this host; it names the log of the processes that it starts.
+
+        `task` is what this worker is called in the records of its ends; those of its processes begin with it. `watcher`
+        keeps them.
+        """
         self._settings, self._name, self._projection = settings, name, projection
+        self._task, self._watcher = task, watcher
         self._engine, self._consumer, self._publisher, self._argv = engine, consumer, publisher, argv
         self._holder = f"{platform.node()}:{os.getpid()}"
         self._topic = settings.kafka.topic(STAGE_COMMANDS)
@@ -78,6 +88,7 @@ class Worker:
         self._consumer.subscribe([self._topic])
         try:
             while not stop():
+                self._watcher.look()
                 self._waiting += [] if self._waiting else records(self._consumer, most=1, seconds=LOOK_SECONDS)
                 if self._waiting:
                     self._take(self._waiting.popleft(), stop)
@@ -165,14 +176,16 @@ class Worker:
             attempt.beat()
             self._publisher.poll()
 
+        spec = stage_spec(self._name, self._argv(command, run), task=f"{self._task}/{command.stage}")
+        tries_left = self._settings.media.stage_tries - tries
         try:
-            ended = run_process(self._settings, self._name, self._argv(command, run), mind)
+            ended = run_process(self._settings, spec, mind, watcher=self._watcher, tries_left=tries_left)
         except _Stopped:
             self._record(msgspec.structs.replace(began, ended_at=timestamps.now(), detail="the worker was stopped"))
             self._publisher.flush(_FAREWELL_SECONDS)
             raise
         claim = ended.claim or StageClaim({})
-        final = ended.succeeded or not ended.may_help or tries == self._settings.media.stage_tries
+        final = ended.succeeded or not ended.may_help or not tries_left
         if ended.succeeded:
             attempt.claim(counts=claim.counts, ends=claim.ends, digest=claim.digest)
         elif final:
@@ -226,10 +239,13 @@ def run_worker(settings: Settings, stop: Callable[[], bool]) -> None:
     try:
         place = find_place(settings, engine, stop)
         group = f"media-worker-{place.projection}"
-        with member_name(settings.home / "slots", settings.kafka.group(group)) as member:
+        with member_name(settings.home / "slots", settings.kafka.group(group)) as member, Records(settings) as records:
+            name = member.rpartition("-")[2]
             Worker(
                 settings,
-                name=member.rpartition("-")[2],
+                name=name,
+                task=own_task(f"media-worker-{name}"),
+                watcher=records,
                 projection=place.projection,
                 engine=engine,
                 consumer=make_consumer(settings, client_id="media-worker", group=group, member=member),
