@@ -190,6 +190,20 @@ def test_every_control_frame_has_its_outcome(place: Settings) -> None:
         assert letters(place, server) == [("identity_unresolved", seq) for seq in (3, 4, 10)]
 
 
+def test_a_labelers_refusal_of_a_cursor_has_the_same_outcome(place: Settings) -> None:
+    server = Server()
+    server.scripts.append(send(*frames("labels_err_future_cursor.bin"), then=close(1008, "FutureCursor")))
+    with serving(server):
+        with role(place, server, "--from", "1000000", name="labeler") as process:
+            process.wait(30)
+        assert process.returncode == CONFIGURATION_CODE
+        assert [(n.stream, n.kind, n.before, n.after) for n in notices(place, server)] == [
+            ("labels", NoticeKind.FUTURE_CURSOR, 1_000_000, 0)
+        ]
+        assert server.cursors == ["1000000"]
+        assert letters(place, server, LABELS_KIND) == []
+
+
 def test_a_consumer_that_was_too_slow_goes_on(place: Settings) -> None:
     large, too_slow = frames("err_consumer_too_slow.bin")
     server = Server([large])
