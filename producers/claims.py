@@ -40,11 +40,11 @@ class Attempt:
         self._topic = settings.kafka.topic(STAGES)
         self._every = settings.reader.heartbeat_seconds
         self._told = float("-inf")
-        self._behind = False
+        self._reached: stages.Reach | None = None
 
     def start(self) -> None:
         """Say that the attempt has begun."""
-        self._told, self._behind = time.monotonic(), self._is_behind()
+        self._told, self._reached = time.monotonic(), self._reach() if self._reach else None
         self._send(
             stages.Started(
                 source=self.source,
@@ -54,7 +54,7 @@ class Attempt:
                 attempt=self.number,
                 at=timestamps.now(),
                 projection=self._projection,
-                reach=self._reach() if self._reach else None,
+                reach=self._reached,
                 until=self._until,
             )
         )
@@ -62,10 +62,11 @@ class Attempt:
     def beat(self) -> None:
         """Say again that the attempt is under way, where the last word is older than a heartbeat. Cheap: call often.
 
-        Of a live source that was said to be behind it is said sooner that it no longer is.
+        Of a live source that was said to be behind it is said sooner that it no longer is; likewise of one of which
+        nothing had come that something has.
         """
         passed = time.monotonic() - self._told
-        if passed >= self._every or (self._behind and passed >= _NEWS_SECONDS and not self._is_behind()):
+        if passed >= self._every or (passed >= _NEWS_SECONDS and self._has_news()):
             self.start()
 
     def claim(self, *, counts: dict[str, int], ends: Ends, digest: str, on_delivery: Delivered | None = None) -> None:
@@ -103,9 +104,12 @@ class Attempt:
             on_delivery,
         )
 
-    def _is_behind(self) -> bool:
-        reach = self._reach() if self._reach else None
-        return reach is not None and reach.position < reach.end
+    def _has_news(self) -> bool:
+        told = self._reached
+        if self._reach is None or told is None or (told.end and told.position >= told.end):
+            return False
+        now = self._reach()
+        return now.position >= now.end if told.end else now.end > 0
 
     def _send(self, event: stages.StageEvent, on_delivery: Delivered | None = None) -> None:
         self._publisher.send(self._topic, key=self.source.encode(), value=stages.encode(event), on_delivery=on_delivery)
