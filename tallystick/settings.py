@@ -234,7 +234,7 @@ class AtprotoSettings(_Section):
     fetchers: Count = 8
     """How many repositories are fetched at once."""
     fetchers_per_host: Count = 2
-    """How many of them from one host."""
+    """How many of them a host is sending at once."""
     fetch_seconds: Seconds = 900.0
     """How long a fetch may take."""
     fetch_bytes: Count = 1024 * 1024 * 1024

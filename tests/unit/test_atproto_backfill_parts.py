@@ -78,18 +78,32 @@ def test_so_many_are_asked_at_once_and_so_many_of_one_host() -> None:
     assert asyncio.run(work()) == (2, 3)
 
 
+def test_a_host_that_has_answered_may_be_asked_by_another_while_its_answer_is_worked_on() -> None:
+    async def work() -> None:
+        hosts = Hosts(at_once=2, per_host=1, pace=Pace())
+        async with hosts.turn("a") as turn:
+            hosts.answered(turn)
+            async with asyncio.timeout(5), hosts.turn("a"):
+                turn.over()
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.01), hosts.turn("a"):
+                        pass
+
+    asyncio.run(work())
+
+
 def test_a_host_that_is_always_in_trouble_is_not_waited_for() -> None:
     async def work() -> None:
         hosts = Hosts(at_once=3, per_host=1, pace=Pace(host_first=0.001, host_longest=0.001, host_tries=3))
         for _ in range(2):
-            async with hosts.turn("down") as host:
-                hosts.troubled(host, None)
-        async with hosts.turn("down") as host:
-            hosts.troubled(host, 60.0)
+            async with hosts.turn("down") as turn:
+                hosts.troubled(turn, None)
+        async with hosts.turn("down") as turn:
+            hosts.troubled(turn, 60.0)
         with pytest.raises(HostGivenUp, match="3 times in a row"):
             async with hosts.turn("down"):
                 pass
-        hosts.answered(host)
+        hosts.answered(turn)
         async with hosts.turn("down"):
             pass
 

@@ -21,8 +21,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from producers.atproto.backfill.downloads import GET_REPO, Limits, download, mapped, scratch
-from producers.atproto.backfill.pacing import Host as Asked
-from producers.atproto.backfill.pacing import Hosts, Pace
+from producers.atproto.backfill.pacing import Hosts, Pace, Turn
 from producers.atproto.backfill.sending import Batch, Sender
 from producers.atproto.backfill.snapshots import Opened, Piece, Snapshot, Wanted, check_signature, open_repository
 from producers.atproto.backfill.verdicts import RATE_LIMITED, Again, Lost, Moved, Verdict, verdict_on
@@ -188,19 +187,19 @@ class Fetching:
             return verdict_on(error)
         work.host = host.name
         try:
-            async with self._hosts.turn(host.name) as asked:
+            async with self._hosts.turn(host.name) as turn:
                 attempt = self._begin(work)
                 try:
-                    await self._carry_out(work, attempt, host, asked)
+                    await self._carry_out(work, attempt, host, turn)
                 except Transient as error:
-                    self._leave_alone(asked, host, error)
+                    self._leave_alone(turn, host, error)
                     raise
         except TallyError as error:
             return verdict_on(error)
         return None
 
-    def _leave_alone(self, asked: Asked, host: Host, error: Transient) -> None:
-        self._hosts.troubled(asked, error.retry_after)
+    def _leave_alone(self, turn: Turn, host: Host, error: Transient) -> None:
+        self._hosts.troubled(turn, error.retry_after)
         if error.status == RATE_LIMITED:
             if len(self._limited) < _MANY_HOSTS:
                 self._limited.add(host.name)
@@ -254,12 +253,12 @@ class Fetching:
         attempt.start()
         return attempt
 
-    async def _carry_out(self, work: _Work, attempt: Attempt, host: Host, asked: Asked) -> None:
+    async def _carry_out(self, work: _Work, attempt: Attempt, host: Host, turn: Turn) -> None:
         fetch = work.fetch
         params = {"did": fetch.did, **({"since": fetch.since} if fetch.since else {})}
         with scratch(self._settings.home / FOLDER) as file:
             size = await download(self._web, f"{host.http}{GET_REPO}", params, file, self._limits)
-            self._hosts.answered(asked)
+            self._hosts.answered(turn)
             self._counters.count("fetched_bytes_total", size)
             with mapped(file, size) as data:
                 opened = await self._in_thread(

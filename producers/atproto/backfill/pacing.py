@@ -53,8 +53,22 @@ class Host:
         self.again_at = float("-inf")
 
 
+class Turn:
+    """The right to ask `host`. Whoever has no more to ask says so, and another may while this one works."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._asks = True
+
+    def over(self) -> None:
+        """Let another ask the host; safe to repeat."""
+        if self._asks:
+            self._asks = False
+            self.host.slots.release()
+
+
 class Hosts:
-    """All hosts that are asked. Belongs to one event loop."""
+    """All hosts that are asked, and all who work on what these have answered. Belongs to one event loop."""
 
     def __init__(self, *, at_once: int, per_host: int, pace: Pace) -> None:
         self._pace, self._per_host = pace, per_host
@@ -62,7 +76,7 @@ class Hosts:
         self._hosts: dict[str, Host] = {}
 
     @asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[Host]:
+    async def turn(self, name: str) -> AsyncIterator[Turn]:
         """Wait until a host may be asked, and be the one who asks. Others are not kept waiting by one that rests.
 
         Raises HostGivenUp where it isn't worth waiting.
@@ -71,27 +85,32 @@ class Hosts:
         host = self._host(name)
         host.users += 1
         try:
-            async with host.slots:
+            await host.slots.acquire()
+            turn = Turn(host)
+            try:
                 while True:
                     if (seconds := host.again_at - clock()) > 0 and host.troubles >= self._pace.host_tries:
                         raise HostGivenUp(f"{name} was in trouble {host.troubles} times in a row")
                     await asyncio.sleep(seconds)
                     async with self._slots:
                         if host.again_at <= clock():
-                            yield host
+                            yield turn
                             return
+            finally:
+                turn.over()
         finally:
             host.users -= 1
             if not host.users and not host.troubles:
                 self._hosts.pop(name, None)
 
-    def answered(self, host: Host) -> None:
-        """Note that a host did what it was asked for."""
-        host.troubles, host.again_at = 0, float("-inf")
+    def answered(self, turn: Turn) -> None:
+        """Note that a host did what it was asked for, and that nothing more is asked in this turn."""
+        turn.host.troubles, turn.host.again_at = 0, float("-inf")
+        turn.over()
 
-    def troubled(self, host: Host, retry_after: float | None) -> None:
+    def troubled(self, turn: Turn, retry_after: float | None) -> None:
         """Note that a host was in trouble, and leave it alone as long as it says, else ever longer."""
-        clock = asyncio.get_running_loop().time
+        host, clock = turn.host, asyncio.get_running_loop().time
         if host.again_at <= clock():  # several who ask at once meet the same trouble
             host.troubles += 1
         seconds = self._pace.after_trouble(host.troubles) if retry_after is None else retry_after
