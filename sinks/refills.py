@@ -19,11 +19,13 @@ class Refill(msgspec.Struct, frozen=True):
 
 def read_refills(connection: sa.Connection) -> dict[str, Refill]:
     """Return, by name, the sinks that are not yet where they were."""
-    table = sink_offsets.c
-    done = sa.case((table.next_offset < table.refill_to, table.next_offset), else_=table.refill_to)
-    query = (
-        sa.select(table.sink, sa.func.sum(done), sa.func.sum(table.refill_to))
-        .group_by(table.sink)
-        .having(sa.func.sum(done) < sa.func.sum(table.refill_to))
-    )
-    return {sink: Refill(int(taken), int(total)) for sink, taken, total in connection.execute(query)}
+    return {sink: Refill(int(taken), int(total)) for sink, taken, total in connection.execute(_REFILLS)}
+
+
+_TABLE = sink_offsets.c
+_DONE = sa.case((_TABLE.next_offset < _TABLE.refill_to, _TABLE.next_offset), else_=_TABLE.refill_to)
+_REFILLS = (
+    sa.select(_TABLE.sink, sa.func.sum(_DONE), sa.func.sum(_TABLE.refill_to))
+    .group_by(_TABLE.sink)
+    .having(sa.func.sum(_DONE) < sa.func.sum(_TABLE.refill_to))
+)

@@ -1,23 +1,28 @@
 """The worker behind the stage `verified`, and behind all stages that are looked at: it reports what it finds.
 
-1. Take one command from `stage.commands`; those for other databases, and work for others, are passed over.
+1. Take a command from `stage.commands`; those for other databases, and work for others, are passed over.
 2. Wait until no table that is counted is being filled again (`sinks/replaying.py`).
 3. Recount. What differs is looked at again until it agrees, or until nothing has changed for
    `verifier.settle_seconds`: events of other sources, and dead letters, may be on their way.
    Or look at what was claimed (`sinks/inspections.py`), where that is commanded.
-4. Send the report and wait for Kafka to have it.
-5. Commit the command's offset. A crash before it repeats the work, which changes nothing.
+4. Send the report.
+5. Once Kafka has the reports of all commands that are done, commit the offsets of these: when there is nothing else to
+   do, and every second. A crash before it repeats the work, which changes nothing.
+
+A look at something small takes milliseconds, and there may be millions: so nothing is waited for between two looks,
+and the consumer, which is paused while there is something to wait for, is left alone where there isn't.
 """
 
 import functools
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from sinks.announcing import Announcer
 from sinks.inspections import INSPECTIONS, NOBODY
@@ -43,6 +48,9 @@ log = get_logger(__name__)
 T = TypeVar("T")
 STAGE = "verified"
 _LOOK_SECONDS = 0.5
+_COMMIT_SECONDS = 1.0
+_AT_ONCE = 100
+"""So many commands are taken at a time, if they are there."""
 
 
 class _Stopped(Exception):
@@ -58,36 +66,51 @@ class Verifier:
         self._settings, self._place, self._engine = settings, place, engine
         self._consumer, self._announcer = consumer, announcer
         self._waiting: deque[Message] = deque()
+        self._done: dict[int, int] = {}
+        self._committed_at = time.monotonic()
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Work until `stop` returns True. Raises what can't be mended by waiting."""
         self._consumer.subscribe([self._settings.kafka.topic(STAGE_COMMANDS)])
         try:
-            while not stop():
-                self._waiting += [] if self._waiting else records(self._consumer, most=1, seconds=0.2)
-                if self._waiting:
-                    self._carry_out(self._waiting.popleft(), stop)
-        except _Stopped:
-            return
+            with suppress(_Stopped):
+                while not stop():
+                    self._turn(stop)
+            self._commit(stop)
         finally:
             close(self._consumer)
 
+    def _turn(self, stop: Callable[[], bool]) -> None:
+        if not self._waiting:
+            self._waiting += records(self._consumer, most=_AT_ONCE, seconds=0.0)
+        if not self._waiting or time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
+            self._commit(stop)
+        if not self._waiting:
+            self._waiting += records(self._consumer, most=1, seconds=0.2)
+        if self._waiting:
+            self._carry_out(self._waiting.popleft(), stop)
+
     def _carry_out(self, message: Message, stop: Callable[[], bool]) -> None:
         command = _read(message)
-        answer = None
         if command is not None and command.projection == self._place.projection:
             if command.look:
-                answer = self._answer_by_look(command, stop)
+                self._announcer.observe([self._answer_by_look(command, stop)])
             elif command.stage == STAGE:
-                answer = self._answer_by_recount(command, stop)
-        if answer is not None:
-            self._announcer.observe([answer])
-            if not self._announcer.settle(stop):
-                raise _Stopped
+                self._announcer.observe([self._answer_by_recount(command, stop)])
+        self._done[message.partition() or 0] = (message.offset() or 0) + 1
+
+    def _commit(self, stop: Callable[[], bool]) -> None:
+        """Commit what is done, once Kafka has what was reported of it. What can't be committed comes again."""
+        self._committed_at = time.monotonic()
+        if not self._done or not self._announcer.settle(stop):
+            return
+        topic = self._settings.kafka.topic(STAGE_COMMANDS)
+        done = [TopicPartition(topic, partition, offset) for partition, offset in self._done.items()]
+        self._done = {}
         try:
-            self._consumer.commit(message=message, asynchronous=False)
+            self._consumer.commit(offsets=done, asynchronous=False)
         except KafkaException as error:
-            log.warning("a command will come again", offset=message.offset(), error=str(error))
+            log.warning("commands will come again", error=str(error))
 
     def _answer_by_recount(self, command: Command, stop: Callable[[], bool]) -> Reported:
         started = time.monotonic()
@@ -99,10 +122,13 @@ class Verifier:
     def _answer_by_look(self, command: Command, stop: Callable[[], bool]) -> Reported:
         started = time.monotonic()
         inspection = INSPECTIONS.get(command.kind, NOBODY)
-        with paused(self._consumer) as poll:
-            polled = told = started
+        polled = told = started
+        with ExitStack() as ending:
+            poll: Callable[[float], list[Message]] | None = None
 
             def sleep(seconds: float) -> None:
+                nonlocal poll
+                poll = poll or ending.enter_context(paused(self._consumer))
                 self._waiting += poll(seconds)
 
             def progress() -> None:
@@ -110,7 +136,7 @@ class Verifier:
                 if stop():
                     raise _Stopped
                 if time.monotonic() - polled > _LOOK_SECONDS:
-                    self._waiting += poll(0)
+                    sleep(0)
                     polled = time.monotonic()
                 if time.monotonic() - told > self._settings.reader.heartbeat_seconds:
                     self._announcer.observe([heartbeat(command)])
@@ -141,13 +167,18 @@ class Verifier:
         sleep: Callable[[float], None],
     ) -> None:
         """Wait while a table is being filled again that is looked at, and a little for the attempt to be known."""
-        while self._ask(lambda found: inspection.tables & read_refills(found).keys(), stop=stop, sleep=sleep):
-            sleep(_LOOK_SECONDS)
-        source, attempt = command.source, command.attempt
-        deadline = time.monotonic() + self._settings.verifier.settle_seconds
-        while time.monotonic() < deadline:
-            if self._ask(lambda found: inspection.is_known(found, source, attempt), stop=stop, sleep=sleep):
-                return
+
+        def ask(connection: sa.Connection) -> tuple[bool, bool]:
+            refilled = not inspection.tables.isdisjoint(read_refills(connection))
+            return refilled, inspection.is_known(connection, command.source, command.attempt)
+
+        waits_until: float | None = None
+        while True:
+            refilled, known = self._ask(ask, stop=stop, sleep=sleep)
+            if not refilled:
+                waits_until = waits_until or time.monotonic() + self._settings.verifier.settle_seconds
+                if known or time.monotonic() >= waits_until:
+                    return
             sleep(_LOOK_SECONDS)
 
     def _settled_recount(self, source: str, stop: Callable[[], bool]) -> Recount:

@@ -32,6 +32,7 @@ class _Fetched(msgspec.Struct, frozen=True):
     attempt: int
     revision: int
     whole: bool
+    records: int
 
     @property
     def own(self) -> sa.ColumnElement[bool]:
@@ -84,15 +85,17 @@ class _Rows:
 
     def lines(self) -> Iterator[tuple[bytes, str]]:
         """Yield path and CID, as text."""
-        path: sa.ColumnElement[str] = _records.c.collection + sa.literal("/") + _records.c.rkey
+        path_of: sa.ColumnElement[str] = _records.c.collection + sa.literal("/") + _records.c.rkey
         # A path sorts as its bytes do, whatever the database's language is; SQLite knows no other order.
-        order = path.collate("C") if self._connection.dialect.name == "postgresql" else path
-        query = sa.select(path.label("path"), _records.c.fetched_cid).where(self._found.own).order_by(order)
-        for row in self._connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(query):
+        order = path_of.collate("C") if self._connection.dialect.name == "postgresql" else path_of
+        query = sa.select(path_of, _records.c.fetched_cid).where(self._found.own).order_by(order)
+        # A cursor of the server's is several questions more, so it is for those only who need one.
+        streamed = {"yield_per": _ROWS_AT_ONCE} if self._found.records > _ROWS_AT_ONCE else {}
+        for path, cid in self._connection.execute(query, execution_options=streamed):
             if self.count % _ROWS_AT_ONCE == 0:
                 self._question.progress()
             self.count += 1
-            yield row.path.encode(), row.fetched_cid
+            yield path.encode(), cid
 
 
 def _digest(rows: _Rows) -> str:
@@ -111,7 +114,7 @@ def _fetched(connection: sa.Connection, question: Question) -> _Fetched:
         )
     if row.attempt > question.attempt:
         raise ContractError(f"the snapshot of attempt {question.attempt} gave way to that of attempt {row.attempt}")
-    return _Fetched(row.did, row.attempt, row.revision, row.whole)
+    return _Fetched(row.did, row.attempt, row.revision, row.whole, row.records)
 
 
 def _did(question: Question) -> str:

@@ -23,9 +23,10 @@ from tallystick.kafka import topics
 from tallystick.kafka.consuming import read_whole
 from tallystick.local import stack
 from tallystick.settings import Settings, load_settings
-from tests.bench import enumerating, firehose, media_copy, soak
+from tests.bench import backfill, enumerating, firehose, media_copy, soak
 from tests.bench.atproto import Rate
 from tests.bench.atproto import measure as measure_validation
+from tests.bench.backfill import Backfilled
 from tests.bench.copying import copy_rate, scalar
 from tests.bench.enumerating import Enumerated
 from tests.bench.firehose import Followed
@@ -35,7 +36,8 @@ from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, role
 from tests.bench.soak import Soaked
 from tests.plugins.services import drop_topics
 
-MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO, FIREHOSE = "media-enumeration", "media-copy", "atproto", "firehose"
+MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO = "media-enumeration", "media-copy", "atproto"
+FIREHOSE, BACKFILL = "firehose", "backfill"
 SOAK = "soak"
 """Takes as long as it is told to, so it must be asked for."""
 SERVERLESS = (MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO)
@@ -83,6 +85,7 @@ class Figures(msgspec.Struct):
     atproto: list[Rate] = []
     firehose: list[Followed] = []
     soak: Soaked | None = None
+    backfill: list[Backfilled] = []
 
 
 def main() -> None:
@@ -93,7 +96,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=50_000, help="files of the tree that is enumerated")
     parser.add_argument("--levels", nargs="+", default=firehose.LEVELS, choices=firehose.LEVELS)
     parser.add_argument("--commits", type=int, default=40_000, help="commits of each stream that is followed")
-    parser.add_argument("--only", choices=("end-to-end", "alone", "latency", FIREHOSE, SOAK, *SERVERLESS))
+    parser.add_argument("--repositories", nargs="+", type=int, default=[1000], help="of each host that is fetched")
+    parser.add_argument("--only", choices=("end-to-end", "alone", "latency", FIREHOSE, BACKFILL, SOAK, *SERVERLESS))
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     chosen = parser.parse_args()
     figures = Figures(cpus=os.cpu_count() or 0, bytes=0, end_to_end=[], alone=[], latency=[])
@@ -113,7 +117,7 @@ def main() -> None:
 
 
 def _measure_with_servers(figures: Figures, folder: Path, chosen: argparse.Namespace) -> None:
-    """Measure what needs servers: streams, and the way of a log."""
+    """Measure what needs servers: streams, repositories, and the way of a log."""
     with _servers(folder) as servers:
         if chosen.only in (None, FIREHOSE):
             streams = _deployment(servers, "streams")
@@ -123,7 +127,16 @@ def _measure_with_servers(figures: Figures, folder: Path, chosen: argparse.Names
             whole = _deployment(servers, "soak")
             figures.soak = soak.measure(whole, commits=chosen.commits)
             _drop(whole)
-        if chosen.only in (FIREHOSE, SOAK):
+        if chosen.only in (None, BACKFILL):
+            for number in chosen.repositories:
+                whole = _deployment(servers, f"backfill{number}")
+                with roles(servers, folder / "servers.log") as running:
+                    _watch_servers(running, servers)
+                    found = backfill.measure(whole, repositories=number)
+                    found.usage |= running.used()
+                figures.backfill.append(found)
+                _drop(whole)
+        if chosen.only in (FIREHOSE, BACKFILL, SOAK):
             return
         log = folder / "cowrie.json"
         with log.open("wb") as file:
@@ -363,6 +376,15 @@ def _report(figures: Figures) -> None:
     if figures.soak:
         title = f"AT Protocol: {figures.soak.commits:,} commits into the database, {figures.soak.rate:,.0f} commits/s"
         print_table(title, soak.NAMES, soak.rows(figures.soak))
+    if figures.backfill:
+        print_table(
+            "AT Protocol: repositories as a whole, by the command", backfill.NAMES, backfill.rows(figures.backfill)
+        )
+        print_table(
+            "What each process used",
+            ("repositories", "process", "peak MiB", "CPU s"),
+            backfill.usage_rows(figures.backfill),
+        )
     if figures.enumeration:
         print_table(
             "Enumeration of a tree, to a listing: the best of the runs",
