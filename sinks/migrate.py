@@ -14,7 +14,7 @@ from tallystick.database.engine import snapshot
 from tallystick.errors import ConfigurationError
 from tallystick.settings import Settings
 
-HEAD = "0010"
+HEAD = "0011"
 """The revision that this code needs: that of the last step in `sinks/migrations/versions`."""
 VERSION_TABLE = "tallystick_version"
 _LOCK = 0x7A11_571C

@@ -87,7 +87,7 @@ OWNED: Mapping[str, tuple[Owned, ...]] = {
     Copies.name: _owned(media_rows.COPIES, media_rows.BLOBS),
     Runs.name: _owned(media_rows.RUNS),
     Commits.name: _owned(atproto_rows.RECORDS, atproto_rows.REPOS),
-    Snapshots.name: _owned(atproto_rows.SNAPSHOTS),
+    Snapshots.name: _owned(atproto_rows.SNAPSHOTS, atproto_rows.PARTS),
     Repositories.name: (),
     Accounts.name: _owned(atproto_rows.ACCOUNTS),
     Identities.name: _owned(atproto_rows.IDENTITIES),

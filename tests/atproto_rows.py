@@ -1,6 +1,6 @@
 """AT Protocol for the sinks' tests: what producers would send of a repository, as records of its topics."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from producers.atproto.protocol.records import record_json
 from sinks.sink import AnySink, Record
 from tallystick.contracts import atproto, slices
 from tallystick.contracts.atproto import Commit, End, SnapshotLine, Stored
+from tallystick.contracts.collections import chosen, is_chosen
 from tallystick.database.engine import snapshot
 from tests.atproto_world import Repository, frame
 
@@ -57,19 +58,24 @@ class Fetch(msgspec.Struct, frozen=True):
         return Record(0, offset, self.did.encode(), value, headers)
 
 
-def fetch(repository: Repository, attempt: int, collections: Iterable[str] | None = None) -> Fetch:
-    """Return what a fetch of `repository` as it is now brings; only some `collections`, where they are given."""
+def fetch(repository: Repository, attempt: int, collections: Sequence[str] = (), *, leaves_out: str = "") -> Fetch:
+    """Return what a fetch of `repository` as it is now brings; only some `collections`, where they are given, and
+    without the records whose key is `leaves_out`, as languages leave some out.
+    """
     assert repository.rev is not None
     assert repository.data is not None
-    wanted = None if collections is None else set(collections)
+    wanted = chosen(collections)
     found: list[SnapshotLine] = []
     for path, cid in sorted(repository.records.items(), key=lambda item: item[0].encode()):
         collection, _, rkey = path.partition("/")
-        if wanted is None or collection in wanted:
+        if is_chosen(wanted, collection) and rkey != leaves_out:
             raw = msgspec.Raw(record_json(repository.blocks[cid]))
             found.append(Stored(collection, rkey, cid_text(cid), raw))
     data = cid_text(repository.data)
-    found.append(End(data, data, len(found), whole=wanted is None))
+    end = End(data, data, len(found))
+    if wanted or leaves_out:
+        end = msgspec.structs.replace(end, whole=False, collections=() if leaves_out else wanted)
+    found.append(end)
     return Fetch(repository.did, attempt, repository.rev, tuple(found))
 
 

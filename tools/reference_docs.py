@@ -73,6 +73,8 @@ _TABLES = {
     " of a host does not call inactive.",
     "atproto_repos": "One row a repository: the newest commit, the newest snapshot of the whole, and how it stands.",
     "atproto_snapshots": "The newest snapshot of each repository, whole or not, as its last line told of it.",
+    "atproto_fetched_parts": "Of which collections of a repository a snapshot had all records, and of which revision"
+    " the newest was: what is older counts no more.",
     "atproto_accounts": "What each host says about each account.",
     "atproto_identities": "The newest word on who an account is.",
     "atproto_labels": "Of each label, by who labels what, the newest word. The view `atproto_current_labels` has those"

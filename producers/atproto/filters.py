@@ -1,11 +1,9 @@
 """Which accounts, operations and records are kept, where the settings want only some."""
 
-import re
-from collections.abc import Sequence
-
 import msgspec
 
 from tallystick.contracts.atproto import Op
+from tallystick.contracts.collections import chosen, is_chosen
 from tallystick.settings import AtprotoSettings
 
 
@@ -16,7 +14,7 @@ class Filters:
 
     def __init__(self, settings: AtprotoSettings) -> None:
         self._dids = frozenset(settings.dids)
-        self._collections = _pattern(settings.collections)
+        self._collections = chosen(settings.collections)
         self._languages = tuple(language.lower() for language in settings.languages)
 
     def keeps_account(self, did: str) -> bool:
@@ -25,7 +23,7 @@ class Filters:
 
     def keeps_path(self, path: str) -> bool:
         """Return whether records at `path` are kept, by their collection."""
-        return self._collections is None or self._collections.fullmatch(path.partition("/")[0]) is not None
+        return is_chosen(self._collections, path.partition("/")[0])
 
     def keeps_languages(self, op: Op) -> bool:
         """Return whether a record is kept by the languages that it names. One that names none is, and so is what has
@@ -35,12 +33,6 @@ class Filters:
             return True
         named = _languages_of(op.record)
         return not named or any(_speaks(name.lower(), wanted) for name in named for wanted in self._languages)
-
-
-def _pattern(patterns: Sequence[str]) -> re.Pattern[str] | None:
-    if not patterns:
-        return None
-    return re.compile("|".join(re.escape(pattern).replace(r"\*", ".*") for pattern in patterns))
 
 
 class _Record(msgspec.Struct):

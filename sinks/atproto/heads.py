@@ -11,22 +11,23 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from sinks.atproto import rows
-from sinks.atproto.rows import Mark
+from sinks.atproto.marks import ALL, Mark, Marks
 from sinks.writers.base import Row, Writer
 from sinks.writers.target import Target
 
 _FOUND = "SELECT did, fetched_revision, fetched_rev FROM atproto_repos WHERE did IN ({keys})"
 _LOCKED = _FOUND + ' ORDER BY did COLLATE "C" FOR UPDATE'
+_PARTS = "SELECT did, collections, revision, rev FROM atproto_fetched_parts WHERE did IN ({keys})"
 _NEWEST_COMMIT = "s.revision > t.revision"
 _NEWEST_SNAPSHOT = (
     "(s.fetched_revision, s.fetched_attempt) > (coalesce(t.fetched_revision, -1), coalesce(t.fetched_attempt, -1))"
 )
 
 
-def lock(connection: sa.Connection, writer: Writer, dids: Collection[str]) -> dict[str, Mark]:
-    """Hold the rows of `dids` until the transaction ends; return of which of them there is a snapshot of the whole."""
+def lock(connection: sa.Connection, writer: Writer, dids: Collection[str]) -> Marks:
+    """Hold the rows of `dids` until the transaction ends; return up to which revisions all is known of them."""
     if not dids:
-        return {}
+        return Marks()
     query, parameters = writer.keys(("did",), [(did,) for did in sorted(dids)])
     connection.exec_driver_sql(
         f"INSERT INTO atproto_repos (did) SELECT * FROM ({query}) AS k WHERE true ON CONFLICT (did) DO NOTHING",  # noqa: S608
@@ -34,7 +35,10 @@ def lock(connection: sa.Connection, writer: Writer, dids: Collection[str]) -> di
     )
     look = _LOCKED if connection.dialect.name == "postgresql" else _FOUND
     found = connection.exec_driver_sql(look.format(keys=query), parameters)
-    return {did: Mark(revision, rev) for did, revision, rev in found if revision is not None}
+    marks = Marks((did, ALL, Mark(revision, rev)) for did, revision, rev in found if revision is not None)
+    for did, part, revision, rev in connection.exec_driver_sql(_PARTS.format(keys=query), parameters):
+        marks.take(did, part, Mark(revision, rev))
+    return marks
 
 
 def move_heads(connection: sa.Connection, writer: Writer, heads: Collection[Row]) -> None:
@@ -47,6 +51,13 @@ def move_fetched(connection: sa.Connection, writer: Writer, fetched: Collection[
     """Let the rows tell of the newest of the snapshots `fetched`; all of them are locked."""
     newest = rows.greatest(rows.REPOS, fetched, ("fetched_revision", "fetched_attempt"))
     _update(connection, writer, newest, columns=rows.FETCHED_COLUMNS, condition=_NEWEST_SNAPSHOT)
+
+
+def keep_parts(connection: sa.Connection, writer: Writer, marks: Marks) -> None:
+    """Keep the marks of collections; the rows of their repositories are locked, and no later mark is there."""
+    parts = [rows.fetched_part(did, part, mark) for did, part, mark in marks if part != ALL]
+    if parts:
+        writer.take_latest(connection, rows.PARTS, parts)
 
 
 def set_states(connection: sa.Connection, writer: Writer, states: Collection[Row]) -> None:

@@ -12,6 +12,7 @@ import xxhash
 
 from sinks import schema
 from sinks.atproto.commits import Commits
+from sinks.atproto.marks import covers
 from sinks.atproto.snapshots import Snapshots
 from sinks.atproto.tree import cid_bytes, root_of
 from sinks.looking import Inspection, Look, Question
@@ -33,6 +34,7 @@ class _Fetched(msgspec.Struct, frozen=True):
     revision: int
     whole: bool
     records: int
+    collections: str
 
     @property
     def own(self) -> sa.ColumnElement[bool]:
@@ -67,7 +69,7 @@ def look_at_tree(question: Question) -> Look:
         found = _fetched(connection, question)
         rows = _Rows(connection, found, question)
         digest = f"root:{root_of(rows.records())}" if found.whole else f"lines:{_digest(rows)}"
-        stale = _count(connection, found.stale) if found.whole else 0
+        stale = _stale(connection, found)
     return Look({"records": rows.count, "stale": stale}, digest)
 
 
@@ -114,7 +116,17 @@ def _fetched(connection: sa.Connection, question: Question) -> _Fetched:
         )
     if row.attempt > question.attempt:
         raise ContractError(f"the snapshot of attempt {question.attempt} gave way to that of attempt {row.attempt}")
-    return _Fetched(row.did, row.attempt, row.revision, row.whole, row.records)
+    return _Fetched(row.did, row.attempt, row.revision, row.whole, row.records, row.collections)
+
+
+def _stale(connection: sa.Connection, found: _Fetched) -> int:
+    """Return how many records are there that the snapshot would have to have, and has not; 0 where nobody knows."""
+    if found.whole:
+        return _count(connection, found.stale)
+    if not found.collections:
+        return 0
+    query = sa.select(_records.c.collection, sa.func.count()).where(found.stale).group_by(_records.c.collection)
+    return sum(int(count) for collection, count in connection.execute(query) if covers(found.collections, collection))
 
 
 def _did(question: Question) -> str:

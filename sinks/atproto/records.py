@@ -1,15 +1,12 @@
 """What both sinks that write records have in common."""
 
-from collections.abc import Mapping
-
 from sinks.atproto import rows
-from sinks.atproto.rows import Mark
+from sinks.atproto.marks import Marks
 from sinks.sink import Record
 from sinks.writers.base import Row
 from tallystick.errors import ContractError
 
 _REVISION = rows.RECORDS.columns.index("revision")
-_BEFORE_ALL = Mark(-1, "")
 
 
 def require_key(record: Record, did: str) -> None:
@@ -18,13 +15,13 @@ def require_key(record: Record, did: str) -> None:
         raise ContractError(f"the record's key is {record.key[:80]!r}, its account {did[:80]!r}")
 
 
-def is_overtaken(row: Row, marks: Mapping[str, Mark]) -> bool:
-    """Return whether a row of `RECORDS` is older than the newest snapshot of the whole repository."""
+def is_overtaken(row: Row, marks: Marks) -> bool:
+    """Return whether a row of `RECORDS` is older than the newest snapshot that would have to have it."""
     revision: int = row[_REVISION]
-    return revision < marks.get(row[0], _BEFORE_ALL).revision
+    return revision < marks.of_row(row).revision
 
 
-def settled(row: Row, marks: Mapping[str, Mark]) -> Row:
+def settled(row: Row, marks: Marks) -> Row:
     """Return what a commit's row of `RECORDS` comes to: itself, or nothing where a snapshot has its commit in it."""
-    mark = marks.get(row[0], _BEFORE_ALL)
+    mark = marks.of_row(row)
     return rows.gone(row, mark) if row[_REVISION] <= mark.revision else row

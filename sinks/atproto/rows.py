@@ -13,6 +13,7 @@ import msgspec
 from blake3 import blake3
 
 from sinks import schema
+from sinks.atproto.marks import Mark, part_of
 from sinks.raw_events import storable
 from sinks.writers.base import Row
 from sinks.writers.target import Target
@@ -64,8 +65,13 @@ REPOS: Final = Target(
 )
 SNAPSHOTS: Final = Target(
     table=schema.atproto_snapshots,
-    columns=("did", "attempt", "revision", "rev", "whole", "cid", "data", "records"),
+    columns=("did", "attempt", "revision", "rev", "whole", "cid", "data", "records", "collections"),
     key=("did",),
+)
+PARTS: Final = Target(
+    table=schema.atproto_fetched_parts,
+    columns=("did", "part", "collections", "revision", "rev"),
+    key=("did", "part"),
 )
 ACCOUNTS: Final = Target(
     table=schema.atproto_accounts,
@@ -144,13 +150,6 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     rev: str
 
 
-class Mark(msgspec.Struct, frozen=True, gc=False):
-    """The revision of a snapshot of the whole: up to it, what is not in the snapshot is gone."""
-
-    revision: int
-    rev: str
-
-
 def revision(rev: str) -> int:
     """Return a revision as a number."""
     try:
@@ -223,7 +222,7 @@ def stored(snapshot: Snapshot, found: Stored) -> Row:
 
 
 def gone(row: Row, mark: Mark) -> Row:
-    """Return what is left of a row of `RECORDS` that is older than a snapshot of the whole: nothing, if only that."""
+    """Return what is left of a row of `RECORDS` that is not above its mark: nothing, if only that."""
     return (*row[:3], mark.revision, mark.rev, None, None, True, "", "", 0, None, None, None, None)
 
 
@@ -239,6 +238,7 @@ def snapshot_end(snapshot: Snapshot, found: End) -> Row:
         _cid(found.cid),
         _cid(found.data),
         found.records,
+        part_of(found.collections) if found.collections else "",
     )
 
 
@@ -247,6 +247,11 @@ def fetched(end: Row) -> Row:
     told = dict(zip(SNAPSHOTS.columns, end, strict=True))
     named = {f"fetched_{name}": told[name] for name in ("revision", "attempt", "rev", "cid", "data", "records")}
     return _repo({"did": told["did"], **named})
+
+
+def fetched_part(did: str, collections: str, mark: Mark) -> Row:
+    """Return the row of `PARTS`."""
+    return (did, blake3(collections.encode()).hexdigest(_DIGEST_BYTES), collections, mark.revision, mark.rev)
 
 
 def standing(found: Repository) -> Row:

@@ -1,19 +1,20 @@
 """Repositories that were fetched: `atproto.snapshots` into `atproto_records`, `atproto_repos` and `atproto_snapshots`.
 
 A record in a snapshot of revision R is what its row holds at R, unless a later commit has changed it. The end of a
-snapshot of the whole tells, in the same transaction, that all which is not in it is gone at R. What an older snapshot
-tells after that is not told any more.
+snapshot of the whole tells, in the same transaction, that all which is not in it is gone at R; that of one that has all
+records of some collections tells it of these. What an older snapshot tells after that is not told any more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import sqlalchemy as sa
 
 from sinks import schema
 from sinks.atproto import heads, rows, statements
+from sinks.atproto.marks import ALL, Mark, Marks, covers
 from sinks.atproto.records import is_overtaken, require_key
-from sinks.atproto.rows import Mark, Snapshot
+from sinks.atproto.rows import Snapshot
 from sinks.counting import INSERTED, require_countable
 from sinks.lines import take_lines
 from sinks.schema.base import Now
@@ -27,6 +28,7 @@ UNREADABLE = "not a line of a snapshot"
 ATTEMPT = "attempt"
 REV = "rev"
 _WHOLE = rows.SNAPSHOTS.columns.index("whole")
+_COLLECTIONS = rows.SNAPSHOTS.columns.index("collections")
 _decode_did = msgspec.json.Decoder(atproto.Did).decode
 
 
@@ -66,18 +68,18 @@ class Snapshots(Sink[Entry]):
         kept = [entry.row for entry in entries if isinstance(entry, Kept)]
         ends = [entry.row for entry in entries if isinstance(entry, Ended)]
         marks = heads.lock(connection, self._writer, {row[0] for row in (*kept, *ends)})
-        fresh = {did: mark for did, mark in _marks(ends).items() if did not in marks or _reaches(mark, marks[did])}
-        marks |= fresh
+        fresh = Marks(told for told in _marks(ends) if marks.take(*told))
         self._take(connection, kept, marks)
-        _sweep(connection, fresh)
+        self._sweep(connection, fresh)
+        heads.keep_parts(connection, self._writer, fresh)
         heads.move_fetched(connection, self._writer, [rows.fetched(row) for row in ends if row[_WHOLE]])
         if newest := rows.greatest(rows.SNAPSHOTS, ends, ("attempt",)):
             self._writer.take_greatest(connection, rows.SNAPSHOTS, newest, ("attempt",))
         return bytes([INSERTED]) * len(entries)
 
-    def _take(self, connection: sa.Connection, kept: Sequence[Row], marks: Mapping[str, Mark]) -> None:
+    def _take(self, connection: sa.Connection, kept: Sequence[Row], marks: Marks) -> None:
         current = [row for row in kept if not is_overtaken(row, marks)]
-        overtaken = [rows.gone(row, marks[row[0]]) for row in kept if is_overtaken(row, marks)]
+        overtaken = [rows.gone(row, marks.of_row(row)) for row in kept if is_overtaken(row, marks)]
         if current:
             newest = rows.greatest(rows.RECORDS, current, ("fetched_revision", "fetched_attempt"))
             self._writer.stage(connection, rows.RECORDS, newest)
@@ -85,6 +87,33 @@ class Snapshots(Sink[Entry]):
         if overtaken:
             self._writer.stage(connection, rows.RECORDS, rows.greatest(rows.RECORDS, overtaken, ("revision",)))
             connection.exec_driver_sql(statements.TAKE_COMMITTED)
+
+    def _sweep(self, connection: sa.Connection, marks: Marks) -> None:
+        """Mark what is not in the snapshots that `marks` tell of, and no later commit has brought, as gone."""
+        whole = [_named(did, mark) for did, part, mark in marks if part == ALL]
+        parts = [(did, part, mark) for did, part, mark in marks if part != ALL]
+        if whole:
+            connection.execute(_SWEEP, whole)
+            connection.execute(_FORGET, whole)
+        if parts:
+            known = self._collections(connection, {did for did, _, _ in parts})
+            named = [
+                {**_named(did, mark), "in": collection}
+                for did, part, mark in parts
+                for collection in sorted(known.get(did, ()))
+                if covers(part, collection)
+            ]
+            if named:
+                connection.execute(_SWEEP.where(_IN), named)
+                connection.execute(_FORGET.where(_IN), named)
+
+    def _collections(self, connection: sa.Connection, dids: set[str]) -> dict[str, list[str]]:
+        """Return by DID the collections of which there are records."""
+        query, parameters = self._writer.keys(("did",), [(did,) for did in sorted(dids)])
+        found: dict[str, list[str]] = {}
+        for did, collection in connection.exec_driver_sql(_KNOWN.format(keys=query), parameters):
+            found.setdefault(did, []).append(collection)
+        return found
 
 
 def _snapshot(record: Record, source: str) -> Snapshot:
@@ -108,28 +137,26 @@ def _entry(snapshot: Snapshot, line: bytes) -> Entry:
     return Ended(rows.snapshot_end(snapshot, found)) if isinstance(found, End) else Kept(rows.stored(snapshot, found))
 
 
-def _marks(ends: Sequence[Row]) -> dict[str, Mark]:
-    """Return, by DID, the newest of the snapshots of a whole repository."""
-    found: dict[str, Mark] = {}
-    for did, _, revision, rev, whole, *_ in ends:
-        if whole and (did not in found or found[did].revision < revision):
-            found[did] = Mark(revision, rev)
-    return found
+def _marks(ends: Sequence[Row]) -> Iterator[tuple[str, str, Mark]]:
+    """Yield what the ends of snapshots tell, the newest last: of whole repositories, and of whole collections."""
+    for row in sorted(ends, key=_revision):
+        did, _, revision, rev, *_ = row
+        if row[_WHOLE] or row[_COLLECTIONS]:
+            yield did, ALL if row[_WHOLE] else row[_COLLECTIONS], Mark(revision, rev)
 
 
-def _reaches(mark: Mark, known: Mark) -> bool:
-    return mark.revision >= known.revision
+def _revision(end: Row) -> int:
+    revision: int = end[2]
+    return revision
 
 
-def _sweep(connection: sa.Connection, marks: Mapping[str, Mark]) -> None:
-    """Mark what is not in the snapshots that `marks` tell of, and no later commit has brought, as gone."""
-    if marks:
-        named = [{"of": did, "at": mark.revision, "as": mark.rev} for did, mark in sorted(marks.items())]
-        connection.execute(_SWEEP, named)
-        connection.execute(_FORGET, [{"of": did, "at": mark.revision} for did, mark in sorted(marks.items())])
+def _named(did: str, mark: Mark) -> dict[str, object]:
+    return {"of": did, "at": mark.revision, "as": mark.rev}
 
 
+_KNOWN = "SELECT DISTINCT did, collection FROM atproto_records WHERE did IN ({keys})"
 _records = schema.atproto_records
+_IN = _records.c.collection == sa.bindparam("in")
 _NOT_FETCHED = {"fetched_revision": None, "fetched_attempt": None, "fetched_cid": None}
 _AT: sa.BindParameter[int] = sa.bindparam("at", type_=_records.c.revision.type)
 _SWEEP = (

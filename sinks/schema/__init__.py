@@ -2,6 +2,7 @@
 
 from sinks.schema.atproto import (
     atproto_accounts,
+    atproto_fetched_parts,
     atproto_identities,
     atproto_label_history,
     atproto_labels,
@@ -42,6 +43,7 @@ from sinks.schema.stages import source_stages, sources
 
 __all__ = [
     "atproto_accounts",
+    "atproto_fetched_parts",
     "atproto_identities",
     "atproto_label_history",
     "atproto_labels",

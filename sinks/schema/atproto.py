@@ -76,6 +76,18 @@ atproto_snapshots = sa.Table(
     sa.Column("cid", sa.Text, nullable=False, comment="of the commit"),
     sa.Column("data", sa.Text, nullable=False, comment="root of its tree"),
     sa.Column("records", NUMBER, nullable=False),
+    _text("collections", "of a part that has all records of some: their names and patterns, as JSON; else empty"),
+)
+
+atproto_fetched_parts = sa.Table(
+    "atproto_fetched_parts",
+    metadata,
+    sa.Column("did", sa.Text, nullable=False),
+    sa.Column("part", sa.Text, nullable=False, comment="BLAKE3 of collections, 16 bytes in hexadecimal digits"),
+    sa.Column("collections", sa.Text, nullable=False, comment="their names and patterns, as JSON"),
+    sa.Column("revision", NUMBER, nullable=False, comment="rev as a number"),
+    sa.Column("rev", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("did", "part", name="pk_atproto_fetched_parts"),
 )
 
 atproto_accounts = sa.Table(

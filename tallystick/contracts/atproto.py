@@ -15,6 +15,7 @@ from typing import Annotated
 
 import msgspec
 
+from tallystick.contracts.collections import Choice
 from tallystick.contracts.pipelines import Balance, Inspected, Pipeline, Stage
 from tallystick.contracts.topics import Topic
 
@@ -274,13 +275,15 @@ class Stored(msgspec.Struct, frozen=True, omit_defaults=True, tag="record", tag_
 class End(msgspec.Struct, frozen=True, omit_defaults=True, tag="end", tag_field="line"):
     """The last line of a snapshot: how many records there were, and the root of their tree that the account signed.
 
-    `whole` is False also where the settings left something out: of a part, what isn't in it is not gone.
+    `whole` is False also where the settings left something out: of a part, what isn't in it is not gone. Only where it
+    has all records of the `collections` that were chosen, one that is in one of these and not in it is.
     """
 
     cid: str
     data: str
     records: int
     whole: bool = True
+    collections: Choice = ()
 
 
 SnapshotLine = Stored | End

@@ -164,14 +164,34 @@ def test_commits_and_snapshots_end_in_the_same_rows_on_both_databases(database: 
     assert {path for (path,) in live} == made.records.keys()
 
 
-def test_a_part_takes_nothing_away(database: sa.Engine) -> None:
+def test_a_part_takes_nothing_away_where_it_has_not_all_of_any_collection(database: sa.Engine) -> None:
     made, records = repository()
     store(database, Commits, *records)
     before = query(database, "SELECT count(*) FROM atproto_live_records")
-    store(database, Snapshots, *fetch(made, 60, ["a.b"]).records())
+    store(database, Snapshots, *fetch(made, 60, ["a.b"], leaves_out="1").records())
     assert query(database, "SELECT count(*) FROM atproto_live_records") == before
     assert query(database, "SELECT fetched_revision FROM atproto_repos") == [(None,)]
     assert query(database, "SELECT attempt, whole FROM atproto_snapshots") == [(60, 0)]
+
+
+def test_what_is_not_in_a_collection_that_was_fetched_is_gone_and_stays_so(database: sa.Engine) -> None:
+    made = Repository(DID.rpartition(":")[2])
+    first = word(committed(made.commit({"a.b/1": {"n": 1}, "a.b/2": {"n": 2}, "a.c/1": {"n": 3}, "b/1": {"n": 4}})))
+    made.commit({"a.b/1": None, "b/1": None})
+    part = fetch(made, 60, ["a.*"])
+    live = "SELECT collection, rkey FROM atproto_live_records ORDER BY 1, 2"
+    store(database, Commits, first)
+    store(database, Snapshots, *part.records())
+    assert query(database, live) == [("a.b", "2"), ("a.c", "1"), ("b", "1")], "nobody has looked at b"
+    expected = dump(database, *TABLES)
+    store(database, Commits, first)
+    store(database, Snapshots, *fetch(made, 61, ["a.*", "b"]).records())
+    assert query(database, live) == [("a.b", "2"), ("a.c", "1")]
+    with database.begin() as connection:
+        empty(connection, TOGETHER[0])
+    store(database, Snapshots, *part.records())
+    store(database, Commits, first)
+    assert dump(database, *TABLES) == expected
 
 
 # what keeps no contract

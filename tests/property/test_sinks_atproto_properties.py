@@ -15,6 +15,7 @@ from sinks.atproto.snapshots import Snapshots
 from sinks.schema import metadata
 from sinks.sink import Record
 from sinks.writers import make_writer
+from tallystick.contracts.collections import chosen, is_chosen
 from tallystick.contracts.tids import tid_number
 from tallystick.database.engine import make_engine
 from tallystick.settings import DatabaseSettings, Settings
@@ -22,10 +23,15 @@ from tests.atproto_rows import committed, dump, fetch, word, write
 from tests.atproto_world import Repository
 
 PATHS = [f"{collection}/{key}" for collection in ("a.b", "a.b.c", "a-b") for key in ("1", "2", "x")]
-PARTS = (None, None, ("a.b",), ("a.b.c", "a-b"))
-TABLES = (schema.atproto_records, schema.atproto_repos, schema.atproto_snapshots)
+PARTS = ((), (), ("a.b",), ("a.b.c", "a-b"), ("a.*",), ("*c", "a-*"))
+TABLES = (
+    schema.atproto_records,
+    schema.atproto_repos,
+    schema.atproto_snapshots,
+    schema.atproto_fetched_parts,
+)
 Step = tuple[dict[str, int | None], int | None]
-"""Changes of one commit, and which part is fetched after it, if any."""
+"""Changes of one commit, and which part is fetched after it, if any: a negative number tells of one that lacks some."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +51,7 @@ def clear(engine: sa.Engine) -> None:
 steps = st.lists(
     st.tuples(
         st.dictionaries(st.sampled_from(PATHS), st.none() | st.integers(0, 3), min_size=1, max_size=4),
-        st.none() | st.integers(0, len(PARTS) - 1),
+        st.none() | st.integers(-len(PARTS), len(PARTS) - 1),
     ),
     min_size=1,
     max_size=7,
@@ -70,7 +76,7 @@ class History:
             if made:
                 self.commits.append(word(committed(self.repository.commit(made))))
             if fetched is not None and self.repository.rev is not None:
-                part = fetch(self.repository, 10 + number, PARTS[fetched])
+                part = fetch(self.repository, 10 + number, PARTS[fetched], leaves_out="1" if fetched < 0 else "")
                 self.fetches.append(part.records())
                 self.whole = part.rev if part.end.whole else self.whole
 
@@ -148,3 +154,23 @@ def test_commits_that_a_snapshot_has_in_it_need_not_come_at_all(
             sa.select(table.c.collection, table.c.rkey, table.c.cid).where(sa.not_(table.c.deleted))
         )
         assert {(collection, rkey): cid for collection, rkey, cid in live} == history.expected()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(found=steps, part=st.integers(0, len(PARTS) - 1), data=st.data())
+def test_what_a_fetched_collection_has_not_is_gone_whichever_commits_were_missed(
+    engine: sa.Engine, found: list[Step], part: int, data: st.DataObject
+) -> None:
+    history = History([(dict.fromkeys(PATHS, 0), None), *found])
+    last = fetch(history.repository, 99, PARTS[part])
+    history.fetches.append(last.records())
+    history.commits = [history.commits[0], *data.draw(st.lists(st.sampled_from(history.commits), unique_by=id))]
+    shuffled(engine, history, data)
+    choice = chosen(PARTS[part])
+    with engine.connect() as connection:
+        table = schema.atproto_records
+        live = connection.execute(
+            sa.select(table.c.collection, table.c.rkey, table.c.cid).where(sa.not_(table.c.deleted))
+        )
+        rows = {(collection, rkey): cid for collection, rkey, cid in live if is_chosen(choice, collection)}
+    assert rows == {path: cid for path, cid in history.expected().items() if is_chosen(choice, path[0])}

@@ -92,6 +92,9 @@ def test_of_some_collections_only_their_records_are_told() -> None:
     made, records, end = snapshot(repository.export(), repository.did, wanted)
     assert [record.collection for record in records] == ["app.bsky.feed.post"]
     assert (end.whole, made.digest) == (False, lines_digest(records))
+    assert end.collections == wanted.collections
+    _, _, end = snapshot(repository.export(), repository.did, Wanted(wanted.collections, since=repository.rev or ""))
+    assert end.collections == (), "it may lack some of them"
 
 
 def test_what_changed_since_a_revision_is_told_where_it_is_there() -> None:

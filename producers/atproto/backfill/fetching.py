@@ -43,6 +43,7 @@ from tallystick.contracts.atproto import (
     encode,
     repository_source_id,
 )
+from tallystick.contracts.collections import chosen
 from tallystick.contracts.text import printable
 from tallystick.contracts.topics import STAGES
 from tallystick.errors import TallyError, UsageError
@@ -128,7 +129,7 @@ class Fetching:
             if reason := self._needless(fetch):
                 self._counters.count("fetches_total", outcome=reason)
                 return
-            work = _Work(fetch, Wanted((self._settings.atproto.collections, fetch.collections), fetch.since))
+            work = _Work(fetch, Wanted(chosen(self._settings.atproto.collections, fetch.collections), fetch.since))
             self._working.add(work)
             try:
                 await self._try_often(work)

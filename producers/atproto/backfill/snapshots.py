@@ -4,10 +4,8 @@ Nothing that a host sends is trusted: what is checked is told by `atproto.valida
 itself (one block that a million paths name) has a limit.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
-from functools import lru_cache
 
 import msgspec
 import xxhash
@@ -23,6 +21,7 @@ from producers.atproto.protocol.signatures import PublicKey
 from producers.atproto.protocol.stored_car import StoredCar, read_stored_car
 from tallystick.contracts import slices
 from tallystick.contracts.atproto import SCHEMA, Action, End, Op, Stored, encode
+from tallystick.contracts.collections import Choice, is_chosen
 from tallystick.contracts.slices import Headers
 from tallystick.contracts.tids import MAX_AHEAD_US, is_tid, tid_microseconds
 
@@ -47,26 +46,10 @@ class SnapshotError(Refusal[SnapshotReason]):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which part of a repository is wanted: records of `collections` (patterns with `*`, each of the tuples must have
-    one that fits, unless it is empty), and what has changed since the revision `since`.
-    """
+    """Which part of a repository is wanted: records of `collections`, and what has changed since `since`."""
 
-    collections: tuple[tuple[str, ...], ...] = ()
+    collections: Choice = ()
     since: str = ""
-
-    @property
-    def whole(self) -> bool:
-        """Whether that is all of it."""
-        return not self.since and not any(self.collections)
-
-    def has(self, collection: str) -> bool:
-        """Return whether records of a collection are wanted."""
-        return all(_fits(patterns, collection) for patterns in self.collections if patterns)
-
-
-@lru_cache(maxsize=4096)
-def _fits(patterns: tuple[str, ...], collection: str) -> bool:
-    return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), collection) for pattern in patterns)
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -145,7 +128,9 @@ class Snapshot:
         lines: list[bytes] = []
         size = 0
         digest = xxhash.xxh3_64()
-        whole = self._wanted.whole and self._keeps is None
+        complete = not self._wanted.since and self._keeps is None
+        chosen = self._wanted.collections
+        whole = complete and not chosen
         for path, cid, block in self._records():
             stored = _stored(path, cid, block)
             line = encode(stored)
@@ -161,7 +146,8 @@ class Snapshot:
             self.records += 1
             size += len(line)
         self.digest = f"root:{self.data}" if whole else f"lines:{digest.hexdigest()}"
-        lines.append(encode(End(self.cid, self.data, self.records, whole=whole)))
+        end = End(self.cid, self.data, self.records, whole=whole, collections=chosen if complete else ())
+        lines.append(encode(end))
         yield self._piece(lines)
 
     def _charge(self, path: str, size: int) -> None:
@@ -172,10 +158,9 @@ class Snapshot:
 
     def _records(self) -> Iterator[tuple[str, Cid, bytes]]:
         car, root = self._opened.car, self._opened.signed.data
-        chosen = any(self._wanted.collections)
         walking: Callable[..., Iterator[tuple[str, Cid]]] = walk_present if self._wanted.since else walk
         for path, cid in walking(root, car.get, max_nodes=MAX_NODES):
-            if chosen and not self._wanted.has(path.partition("/")[0]):
+            if not is_chosen(self._wanted.collections, path.partition("/")[0]):
                 continue
             block = car.get(cid)
             if block is not None:
