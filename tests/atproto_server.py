@@ -1,7 +1,11 @@
-"""A host for tests: a real HTTP and WebSocket server on loopback, in a thread, that replays frames by a script."""
+"""A host for tests: a real HTTP and WebSocket server on loopback, in a thread, that replays frames by a script.
+
+With a certificate it speaks TLS.
+"""
 
 import asyncio
 import socket
+import ssl
 import struct
 import threading
 from collections import deque
@@ -9,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager, suppress
 
 import aiohttp
+import trustme
 from aiohttp import web
 
 from producers.atproto.protocol.messages import seq_of
@@ -32,13 +37,24 @@ class Server:
         self.documents: Mapping[str, object] = {}
         self.sent = 0
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
         self.pace = pace
         self._inclusive = inclusive
 
     @property
     def url(self) -> str:
         """What `--host` is given."""
-        return f"ws://127.0.0.1:{self.port}"
+        return f"{'ws' if self.tls is None else 'wss'}://127.0.0.1:{self.port}"
+
+    @property
+    def http(self) -> str:
+        """The same for what is asked without a stream."""
+        return self.url.replace("ws", "http", 1)
+
+    def certify(self, authority: trustme.CA) -> None:
+        """Speak TLS from now on, by a certificate of `authority`."""
+        self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("127.0.0.1").configure_cert(self.tls)
 
     def after(self, cursor: str | None) -> Sequence[bytes]:
         """Return the frames that a cursor asks for; without one all of them, as if they happened now."""
@@ -67,7 +83,7 @@ def serving(server: Server) -> Iterator[Server]:
         app.router.add_get("/{did}", server.document)
         runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server.tls)
         await site.start()
         server.port = runner.addresses[0][1]
         return runner

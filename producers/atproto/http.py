@@ -12,6 +12,7 @@ HttpError
 import asyncio
 import re
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -301,9 +302,19 @@ def _trouble(url: str, error: Exception) -> HttpError:
     """Return what an error of the client means."""
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, _PrivateAddress):
         return Refused(f"{_told(url)}: {error.os_error}", error=PRIVATE_ADDRESS)
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientSSLError):
         return Refused(f"{_told(url)}: no usable URL")
-    return Transient(f"{_told(url)}: {type(error).__name__}: {shown(str(error))}")
+    return Transient(f"{_told(url)}: {words_of(error)}")
+
+
+def words_of(error: Exception) -> str:
+    """Say what went wrong with a connection."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        # Its own words begin with the address, and reach the cause only where nobody reads on.
+        cause = error.certificate_error
+        reason = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else str(cause)
+        return f"its certificate is not trusted: {shown(reason)}"
+    return f"{type(error).__name__}: {shown(str(error))}"
 
 
 def _told(url: URL | str) -> str:

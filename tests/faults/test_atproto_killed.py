@@ -45,7 +45,7 @@ def firehose(settings: Settings, server: Server) -> Iterator[subprocess.Popen[by
     """Run the role as a process while the block runs, then kill it."""
     told = {
         **environment(settings),
-        "TALLY_ATPROTO__PLC_URL": server.url.replace("ws:", "http:"),
+        "TALLY_ATPROTO__PLC_URL": server.http,
         "TALLY_ATPROTO__CHECKPOINT_SECONDS": "0.05",
     }
     command = [*ROLE, "atproto-firehose", "--host", server.url, "--from", "oldest"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trustme
 
 from producers.atproto.hosts import host_of
 from producers.checkpoints import read_checkpoints
@@ -86,7 +87,7 @@ def role(
     """Run a role as a process while the block runs, then stop it; it must come to its end by itself, and soon."""
     told = {
         **environment(settings),
-        "TALLY_ATPROTO__PLC_URL": server.url.replace("ws:", "http:"),
+        "TALLY_ATPROTO__PLC_URL": server.http,
         "TALLY_ATPROTO__CHECKPOINT_SECONDS": "0.1",
         "TALLY_ATPROTO__RECONNECT_MAX_SECONDS": "0.1",
     }
@@ -202,6 +203,23 @@ def test_a_labelers_refusal_of_a_cursor_has_the_same_outcome(place: Settings) ->
         ]
         assert server.cursors == ["1000000"]
         assert letters(place, server, LABELS_KIND) == []
+
+
+def test_a_host_with_a_certificate_of_a_private_authority_is_followed_where_that_is_trusted(
+    place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, trusted = trustme.CA(), tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    server = Server(list(frames("repos.bin"))[:20])
+    server.documents = DOCUMENTS
+    server.certify(authority)
+    assert server.url.startswith("wss:")
+    with serving(server), role(place, server, "--from", "oldest"):
+        last = eventually(lambda: position(place, server), until=lambda at: at >= 20)
+    assert last == 20
+    assert notices(place, server) == []
+    assert letters(place, server) == [], "keys were asked for, and came, by https"
 
 
 def test_a_consumer_that_was_too_slow_goes_on(place: Settings) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
+import trustme
 
 from producers.atproto.http import (
     LONGEST_RETRY_AFTER,
@@ -18,6 +19,7 @@ from producers.atproto.http import (
 )
 from tallystick.settings import AtprotoSettings, Settings
 from tests.atproto_hosts import World, breaks_off, hosts, redirects, refuses, sends, trickles
+from tests.atproto_server import Server, serving
 
 NAME = "describeServer"
 
@@ -48,6 +50,14 @@ def refused(url: str, world: World, **options: float) -> HttpError:
     with pytest.raises(HttpError) as raised:
         ask(url, named=(world.url,), **options)  # type: ignore[arg-type]
     return raised.value
+
+
+def test_a_host_whose_certificate_nobody_vouches_for_is_not_believed_and_may_be_asked_again() -> None:
+    server = Server()
+    server.documents = {"did:plc:a": {"id": "did:plc:a"}}
+    server.certify(trustme.CA())
+    with serving(server), pytest.raises(Transient, match="certificate is not trusted: 'unable to get local issuer"):
+        ask(f"{server.http}/did:plc:a", named=(server.http,))
 
 
 def test_an_answer_is_given_and_parameters_arrive_as_they_were(world: World, url: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+import trustme
 from aiohttp import web
 
 from producers.atproto.live.arrivals import CursorAhead
@@ -129,6 +130,18 @@ def test_what_ends_a_connection_is_told_and_it_goes_on_behind_the_last_event(
     assert (notice.kind, notice.before, notice.action) == (kind, 3, "connects again in 1.0 s")
     assert detail in notice.detail
     assert world.stream.measures.of(Measure.RECONNECTS, kind.value) == 1
+
+
+def test_a_host_whose_certificate_nobody_vouches_for_is_told_of_and_asked_again() -> None:
+    server = Server(accounts(1, 2))
+    server.certify(trustme.CA())
+    world = follow(server, lambda world: len(world.waits) == 3)
+    assert world.waits == [1.0, 2.0, 4.0]
+    assert server.cursors == [], "nothing was asked"
+    assert set(kinds(world)) == {NoticeKind.DISCONNECTED}
+    for notice in world.notices():
+        assert notice.detail == "its certificate is not trusted: 'unable to get local issuer certificate'"
+        assert notice.action.startswith("connects again in")
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503], ids=str)

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import aiohttp
 
-from producers.atproto.http import retry_after
+from producers.atproto.http import retry_after, words_of
 from producers.atproto.live.arrivals import Arrivals, Dropped
 from producers.atproto.live.measures import Measure
 from producers.atproto.live.reconnecting import REFUSALS, Backoff
@@ -83,7 +83,7 @@ class Subscription:
         except Dropped as error:
             dropped = error
         except (aiohttp.ClientError, OSError) as error:
-            dropped = Dropped(NoticeKind.DISCONNECTED, f"{type(error).__name__}: {shown(str(error))}")
+            dropped = Dropped(NoticeKind.DISCONNECTED, words_of(error))
         finally:
             self._stream.connected = False
         return dropped, max(time.monotonic() - self._connected_at, 0.0)
