@@ -282,7 +282,8 @@ def test_an_operator_sees_repositories_by_their_state_and_the_newest_notices() -
     engine = sa.create_engine("sqlite://")
     with engine.begin() as connection:
         for name, columns in (("atproto_repos", REPOSITORY_COLUMNS), ("atproto_notices", NOTICE_COLUMNS)):
-            connection.execute(sa.text(f"CREATE TABLE {name} ({', '.join(columns)})"))
+            names = ", ".join(column.name for column in columns)
+            connection.execute(sa.text(f"CREATE TABLE {name} ({names})"))
         for did, state in (("did:b", "failed"), ("did:a", "failed"), ("did:c", None), ("did:d", "synchronised")):
             connection.execute(
                 sa.text("INSERT INTO atproto_repos (did, state) VALUES (:a, :b)"), {"a": did, "b": state}

@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 
 from producers.atproto.hosts import host_of
-from sinks import migrate
+from sinks import migrate, schema
+from sinks.schema.base import MOMENT
 from sinks.standing import read_time
 from tallystick.cli.terminal import console, print_json, safe
 from tallystick.contracts.atproto import RepositoryState
@@ -18,21 +19,29 @@ from tallystick.database.errors import told_plainly
 from tallystick.local import stack
 from tallystick.settings import load_settings
 
+_REPOSITORIES, _NOTICES = schema.atproto_repos, schema.atproto_notices
 REPOSITORY_COLUMNS = (
-    "did",
-    "state",
-    "rev",
-    "known_rev",
-    "fetched_rev",
-    "account_status",
-    "fetches",
-    "problem",
-    "changed_at",
+    _REPOSITORIES.c.did,
+    _REPOSITORIES.c.state,
+    _REPOSITORIES.c.rev,
+    _REPOSITORIES.c.known_rev,
+    _REPOSITORIES.c.fetched_rev,
+    _REPOSITORIES.c.account_status,
+    _REPOSITORIES.c.fetches,
+    _REPOSITORIES.c.problem,
+    _REPOSITORIES.c.changed_at,
 )
-NOTICE_COLUMNS = ("at", "host", "stream", "kind", "action", "before_seq", "after_seq", "detail")
-_REPOSITORIES = sa.table("atproto_repos", *map(sa.column, REPOSITORY_COLUMNS))
-_NOTICES = sa.table("atproto_notices", *map(sa.column, NOTICE_COLUMNS))
-_TIMES = {"changed_at", "at"}
+NOTICE_COLUMNS = (
+    _NOTICES.c.at,
+    _NOTICES.c.host,
+    _NOTICES.c.stream,
+    _NOTICES.c.kind,
+    _NOTICES.c.action,
+    _NOTICES.c.before_seq,
+    _NOTICES.c.after_seq,
+    _NOTICES.c.detail,
+)
+_TIMES = {column.name for column in (*REPOSITORY_COLUMNS, *NOTICE_COLUMNS) if column.type is MOMENT}
 
 Row = Mapping[str, Any]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -92,7 +101,7 @@ def read_states(connection: sa.Connection) -> dict[str, int]:
 
 def read_repositories(connection: sa.Connection, state: RepositoryState | None, *, limit: int) -> list[Row]:
     """Return the first repositories by DID, those of one `state` or all."""
-    query = sa.select(_REPOSITORIES).order_by(_REPOSITORIES.c.did).limit(limit)
+    query = sa.select(*REPOSITORY_COLUMNS).order_by(_REPOSITORIES.c.did).limit(limit)
     if state is not None:
         query = query.where(_REPOSITORIES.c.state == str(state))
     return _rows(connection, query)
@@ -100,7 +109,7 @@ def read_repositories(connection: sa.Connection, state: RepositoryState | None, 
 
 def read_notices(connection: sa.Connection, host: str | None, *, limit: int) -> list[Row]:
     """Return the newest notices, of one `host` or all."""
-    query = sa.select(_NOTICES).order_by(_NOTICES.c.at.desc(), _NOTICES.c.host).limit(limit)
+    query = sa.select(*NOTICE_COLUMNS).order_by(_NOTICES.c.at.desc(), _NOTICES.c.host).limit(limit)
     if host is not None:
         query = query.where(_NOTICES.c.host == host)
     return _rows(connection, query)
@@ -126,10 +135,10 @@ def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[Row]:
     ]
 
 
-def _print(columns: Sequence[str], rows: Sequence[Row]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
+def _print(columns: Sequence[sa.Column[Any]], rows: Sequence[Row]) -> None:
+    table, names = Table(box=None, pad_edge=False), [column.name for column in columns]
+    for name in names:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(safe("-" if row[name] in {None, ""} else str(row[name])) for name in columns))
+        table.add_row(*(safe("-" if row[name] in {None, ""} else str(row[name])) for name in names))
     console().print(table)
