@@ -17,7 +17,7 @@ from producers.cowrie.objects import ObjectFrame
 from producers.cowrie.records import records_of
 from producers.cowrie.windows import Window, sort_lines
 from producers.outlet import Outlet, Record
-from tallystick.contracts import dead_letters, timestamps
+from tallystick.contracts import dead_letters, sources, timestamps
 from tallystick.contracts.cowrie import KAFKA_KIND
 from tallystick.contracts.dead_letters import DeadLetter
 from tallystick.contracts.sources import Checkpoint
@@ -55,21 +55,7 @@ def place_of(topic: str, number: int, found: Existing) -> Place:
 
 def unread(place: Place, *, position: int) -> Checkpoint:
     """Return the checkpoint of a partition of which nothing was read, and which is going to be read from `position`."""
-    return Checkpoint(
-        source=place.source,
-        kind=KAFKA_KIND,
-        name=place.name,
-        attempt=0,
-        position=position,
-        digest="",
-        lines=0,
-        events=0,
-        dead=0,
-        blank=0,
-        ends={},
-        claimed=False,
-        at=timestamps.now(),
-    )
+    return sources.unread(place.source, KAFKA_KIND, place.name, attempt=0, position=position)
 
 
 class PartitionStream:

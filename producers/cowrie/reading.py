@@ -30,7 +30,7 @@ from producers.outlet import Outlet
 from producers.progress import FileOutcome, Progress, State, Throttle
 from tallystick.contracts import stages, timestamps
 from tallystick.contracts.cowrie import KIND
-from tallystick.contracts.sources import Checkpoint
+from tallystick.contracts.sources import Checkpoint, unread
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
@@ -317,21 +317,7 @@ def claim_again(tools: Tools, name: str, known: Checkpoint, content: Content, gr
 
 def nothing_read(source: str, *, position: int = 0, digest: str = "") -> Checkpoint:
     """Return the checkpoint of a source before its first attempt; `digest` covers what is before `position`."""
-    return Checkpoint(
-        source=source,
-        kind=KIND,
-        name="",
-        attempt=0,
-        position=position,
-        digest=digest,
-        lines=0,
-        events=0,
-        dead=0,
-        blank=0,
-        ends={},
-        claimed=False,
-        at=timestamps.now(),
-    )
+    return unread(source, KIND, "", attempt=0, position=position, digest=digest)
 
 
 def attempt_of(tools: Tools, at: Checkpoint, reach: Reach | None = None) -> Attempt:

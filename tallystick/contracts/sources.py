@@ -3,6 +3,8 @@
 import msgspec
 import xxhash
 
+from tallystick.contracts import timestamps
+
 IDENTITY_BYTES = 1024 * 1024
 
 Ends = dict[str, dict[int, int]]
@@ -43,6 +45,25 @@ class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     def counts(self) -> dict[str, int]:
         """What a claim says of the lines that were read."""
         return {"lines": self.lines, "events": self.events, "dead": self.dead, "blank": self.blank}
+
+
+def unread(source: str, kind: str, name: str, *, attempt: int, position: int = 0, digest: str = "") -> Checkpoint:
+    """Return the checkpoint of a source of which nothing was read; it is going to be read from `position`."""
+    return Checkpoint(
+        source=source,
+        kind=kind,
+        name=name,
+        attempt=attempt,
+        position=position,
+        digest=digest,
+        lines=0,
+        events=0,
+        dead=0,
+        blank=0,
+        ends={},
+        claimed=False,
+        at=timestamps.now(),
+    )
 
 
 def log_source_id(first_line: bytes, variant: int = 0) -> str:

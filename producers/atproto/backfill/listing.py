@@ -25,7 +25,7 @@ from producers.claims import Attempt
 from producers.outlet import Outlet
 from tallystick.contracts import timestamps
 from tallystick.contracts.atproto import LISTING_KIND, repository_source_id, stream_source_id
-from tallystick.contracts.sources import Checkpoint
+from tallystick.contracts.sources import Checkpoint, unread
 from tallystick.contracts.stages import Reach
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
@@ -170,21 +170,8 @@ class Lister:
         if known is not None and not known.claimed and known.digest == digest:
             log.info("a list is gone on with", host=self._host.name, repositories=known.position)
             return known
-        return Checkpoint(
-            source=self._source,
-            kind=LISTING_KIND,
-            name=self._host.name,
-            attempt=known.attempt + 1 if known is not None else 1,
-            position=0,
-            digest=digest,
-            lines=0,
-            events=0,
-            dead=0,
-            blank=0,
-            ends={},
-            claimed=False,
-            at=timestamps.now(),
-        )
+        attempt = known.attempt + 1 if known is not None else 1
+        return unread(self._source, LISTING_KIND, self._host.name, attempt=attempt, digest=digest)
 
     def _attempt_of(self, begun: Checkpoint) -> Attempt:
         return Attempt(

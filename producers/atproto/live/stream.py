@@ -26,7 +26,7 @@ from tallystick.contracts import dead_letters, timestamps
 from tallystick.contracts.atproto import NOTICES, Notice, NoticeKind, encode, stream_source_id
 from tallystick.contracts.dead_letters import DeadLetter
 from tallystick.contracts.measures import Sample
-from tallystick.contracts.sources import Checkpoint, Ends
+from tallystick.contracts.sources import Ends, unread
 from tallystick.contracts.stages import Reach
 from tallystick.contracts.topics import DEAD_LETTERS, Topic
 from tallystick.kafka.publisher import Delivered, Publisher
@@ -88,7 +88,7 @@ class Stream:
         self.event_time = ""
         self._settings, self._publisher, self._checkpoints, self._clock = settings, publisher, checkpoints, clock
         known = checkpoints.known.get(self.source)
-        self._at = known or _unread(self.source, kind, host.name)
+        self._at = known or unread(self.source, kind, host.name, attempt=ATTEMPT)
         self._ends: Ends = {topic: dict(partitions) for topic, partitions in self._at.ends.items()}
         self._watermark = Watermark(self._at.position)
         self._queue: deque[_Waiting] = deque()
@@ -288,21 +288,3 @@ class Stream:
         return Reach(
             position=position, end=max(position, received), since="" if oldest is None else timestamps.canonical(oldest)
         )
-
-
-def _unread(source: str, kind: str, host: str) -> Checkpoint:
-    return Checkpoint(
-        source=source,
-        kind=kind,
-        name=host,
-        attempt=ATTEMPT,
-        position=0,
-        digest="",
-        lines=0,
-        events=0,
-        dead=0,
-        blank=0,
-        ends={},
-        claimed=False,
-        at=timestamps.now(),
-    )
