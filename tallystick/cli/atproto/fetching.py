@@ -37,8 +37,6 @@ LOOK_SECONDS = 1.0
 LOOK_SHARE = 0.05
 """Counting may take this share of the time: what many repositories make slow is done less often."""
 WARN_SECONDS = 60.0
-FETCHERS = "atproto-fetchers"
-"""The consumer group of those who fetch."""
 
 _FOR_EVER = 2**63 - 1
 
@@ -193,7 +191,9 @@ class Backfill:
 
     def _hops(self) -> list[Hop]:
         """Return whom repositories have to pass before the database knows of each that it was fetched, or was not."""
-        fetchers = Group(self._settings, FETCHERS, FETCHES)
+        from producers.atproto.backfill import fetcher  # it takes aiohttp with it
+
+        fetchers = Group(self._settings, fetcher.GROUP, FETCHES)
         self._groups = [fetchers]
         hops = [Hop("the fetchers", fetchers.ends, fetchers.passed)]
         if not self._asked.ingest_only:
