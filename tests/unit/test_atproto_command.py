@@ -88,6 +88,7 @@ def test_a_host_is_taken_once_however_it_is_written() -> None:
 
 SHARED = {"atproto/agents", "atproto/verifier", *(f"atproto/{name}" for name in SINK_PROCESSES)}
 FETCHER = {"atproto/fetcher"}
+MANY = SHARED | FETCHER | {"atproto/verifier-2"}
 
 
 @pytest.mark.parametrize(
@@ -117,14 +118,14 @@ FETCHER = {"atproto/fetcher"}
                 "atproto/lister/bsky.network": "atproto-lister --host=https://bsky.network --collection=a.b "
                 "--since-rev=3mcuq2xqd2k2a"
             },
-            SHARED | FETCHER,
+            MANY,
             id="a backfill",
         ),
         pytest.param(
             Asked(Mode.BACKFILL, dids=(DID,)),
             False,
             {"atproto/lister/accounts": f"atproto-lister --did={DID}"},
-            SHARED | FETCHER,
+            MANY,
             id="accounts, from their own hosts",
         ),
         pytest.param(
@@ -142,7 +143,7 @@ FETCHER = {"atproto/fetcher"}
                 "atproto/labeler/labels.example": "atproto-labeler --host=wss://labels.example",
                 "atproto/lister/bsky.network": "atproto-lister --host=https://bsky.network --again",
             },
-            SHARED | FETCHER,
+            MANY,
             id="all",
         ),
         pytest.param(
@@ -152,7 +153,7 @@ FETCHER = {"atproto/fetcher"}
                 "atproto/firehose/bsky.network": "atproto-firehose --host=wss://bsky.network",
                 "atproto/lister/accounts": f"atproto-lister --did={DID}",
             },
-            SHARED | FETCHER,
+            MANY,
             id="all of some accounts",
         ),
     ],

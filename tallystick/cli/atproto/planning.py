@@ -30,6 +30,8 @@ SINK_PROCESSES = {
     "sinks-repositories": ("atproto_snapshots", "atproto_repositories", "sources", "dead_letters"),
 }
 """Which sinks share a process: what streams bring, and what fetches do, either of which may be most of the work."""
+VERIFIERS = ("verifier", "verifier-2")
+"""Two where all repositories are fetched: each needs two looks, which wait for the database longer than they work."""
 
 
 def plan_of(settings: Settings, asked: Asked, *, follows: bool) -> Plan:
@@ -46,9 +48,13 @@ def plan_of(settings: Settings, asked: Asked, *, follows: bool) -> Plan:
 
 def fetches(settings: Settings, asked: Asked) -> bool:
     """Return whether repositories are fetched as a whole."""
-    if asked.mode in {Mode.BACKFILL, Mode.ALL}:
+    if _lists(asked):
         return True
     return asked.mode is Mode.FIREHOSE and settings.atproto.resync != "off"
+
+
+def _lists(asked: Asked) -> bool:
+    return asked.mode in {Mode.BACKFILL, Mode.ALL}
 
 
 def _shared(settings: Settings, asked: Asked, *, follows: bool) -> list[RoleSpec]:
@@ -57,7 +63,7 @@ def _shared(settings: Settings, asked: Asked, *, follows: bool) -> list[RoleSpec
         found += [
             RoleSpec("agents", ("agents",)),
             *(RoleSpec(name, ("sinks", *sinks)) for name, sinks in SINK_PROCESSES.items()),
-            RoleSpec("verifier", ("verifier",)),
+            *(RoleSpec(name, ("verifier",)) for name in (VERIFIERS if _lists(asked) else VERIFIERS[:1])),
         ]
     if fetches(settings, asked):
         found.append(RoleSpec(FETCHER, ("atproto-fetcher",)))
@@ -77,7 +83,7 @@ def _streams(asked: Asked) -> list[RoleSpec]:
 
 
 def _listers(asked: Asked, *, follows: bool) -> list[RoleSpec]:
-    if asked.mode not in {Mode.BACKFILL, Mode.ALL}:
+    if not _lists(asked):
         return []
     options = (
         *(f"--collection={collection}" for collection in asked.collections),
