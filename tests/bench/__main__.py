@@ -130,11 +130,9 @@ def _measure_with_servers(figures: Figures, folder: Path, chosen: argparse.Names
         if chosen.only in (None, BACKFILL):
             for number in chosen.repositories:
                 whole = _deployment(servers, f"backfill{number}")
-                with roles(servers, folder / "servers.log") as running:
-                    _watch_servers(running, servers)
-                    found = backfill.measure(whole, repositories=number)
-                    found.usage |= running.used()
-                figures.backfill.append(found)
+                figures.backfill.append(
+                    backfill.measure(whole, repositories=number, watch=lambda running: _watch_servers(running, servers))
+                )
                 _drop(whole)
         if chosen.only in (FIREHOSE, BACKFILL, SOAK):
             return

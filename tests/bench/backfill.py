@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import msgspec
@@ -36,12 +36,14 @@ class Backfilled(msgspec.Struct):
     usage: dict[str, Usage]
 
 
-def measure(settings: Settings, *, repositories: int) -> Backfilled:
+def measure(settings: Settings, *, repositories: int, watch: Callable[[Roles], None]) -> Backfilled:
     """Return what a backfill takes. The host runs in a process of its own, and has all repositories before the start.
 
-    `settings` name servers, with topics and a schema that nobody else uses.
+    `settings` name servers, with topics and a schema that nobody else uses. `watch` names others whose use counts.
     """
     with host_of(repositories) as (host, url, records), roles(settings, settings.home / "roles.log") as running:
+        watch(running)
+        running.start_clock()
         began = time.monotonic()
         _run(settings, url, running)
         seconds = time.monotonic() - began
@@ -70,12 +72,13 @@ def _run(settings: Settings, url: str, running: Roles) -> None:
     command = [*TALLY, "atproto", "backfill", f"--host={url}", "--json"]
     said = settings.home / "backfill.log"
     with said.open("wb") as log, psutil.Popen(command, env=env, stdout=log, stderr=log) as process:
-        named: set[int] = set()
+        named: dict[int, str] = {}
         while process.poll() is None:
             for child in process.children(recursive=True):
                 if child.pid not in named and (name := _role_of(child)):
-                    named.add(child.pid)
-                    running.watch(name, child)
+                    same = list(named.values()).count(name)
+                    named[child.pid] = name
+                    running.watch(f"{name}, {same + 1}" if same else name, child)
             time.sleep(_LOOK_SECONDS)
     if process.returncode:
         sys.exit(f"bench: the backfill ended with exit code {process.returncode}:\n{said.read_text()[-2000:]}")
