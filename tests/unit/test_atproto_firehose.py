@@ -156,7 +156,7 @@ def test_one_that_still_does_not_hold_is_a_dead_letter_and_others_do_not_ask_aga
         ("signature_wrong", seq, message) for seq, message in enumerate(messages, 1)
     ]
     assert world.sent(FETCHES, Fetch) == []
-    assert (world.stream.position, world.stream.measures.of(Measure.REJECTED, "signature_wrong")) == (3, 3)
+    assert (world.stream.position, world.stream.measures.value(Measure.REJECTED, reason="signature_wrong")) == (3, 3)
 
 
 def test_an_identity_message_has_the_next_commit_ask_anew() -> None:
@@ -267,7 +267,10 @@ def test_operations_that_are_not_kept_leave_their_commit_which_stays() -> None:
         ["app.bsky.feed.post/2"],
     ]
     measures = world.stream.measures
-    assert (measures.of(Measure.FILTERED, "collection"), measures.of(Measure.FILTERED, "language")) == (2, 1)
+    assert (
+        measures.value(Measure.FILTERED, reason="collection"),
+        measures.value(Measure.FILTERED, reason="language"),
+    ) == (2, 1)
 
 
 def test_an_account_that_is_not_kept_leaves_as_a_whole() -> None:

@@ -70,7 +70,7 @@ def test_it_goes_on_behind_the_cursor_whatever_the_host_takes_a_cursor_for(inclu
     world = follow(server, 10, position=10)
     assert server.cursors == ["10"]
     assert seqs(world) == list(range(11, 21))
-    assert world.stream.measures.of(Measure.IGNORED, "repeat") == inclusive
+    assert world.stream.measures.value(Measure.IGNORED, reason="repeat") == inclusive
     assert (world.notices(), world.stream.position) == ([], 20)
 
 
@@ -129,7 +129,7 @@ def test_what_ends_a_connection_is_told_and_it_goes_on_behind_the_last_event(
     (notice,) = world.notices()
     assert (notice.kind, notice.before, notice.action) == (kind, 3, "connects again in 1.0 s")
     assert detail in notice.detail
-    assert world.stream.measures.of(Measure.RECONNECTS, kind.value) == 1
+    assert world.stream.measures.value(Measure.RECONNECTS, reason=kind.value) == 1
 
 
 def test_a_host_whose_certificate_nobody_vouches_for_is_told_of_and_asked_again() -> None:
@@ -194,7 +194,7 @@ def test_gaps_are_told_with_the_numbers_around_them() -> None:
     world = follow(server, 8)
     assert seqs(world) == [1, 2, 3, 7, 8, 10, 11, 12]
     assert [(notice.before, notice.after) for notice in world.notices()] == [(3, 7), (8, 10)]
-    assert world.stream.measures.of(Measure.MISSING) == 4
+    assert world.stream.measures.value(Measure.MISSING) == 4
 
 
 def test_a_jump_at_the_beginning_of_a_connection_is_a_gap() -> None:
@@ -208,7 +208,7 @@ def test_an_outdated_cursor_is_told_with_the_numbers_around_what_is_missing() ->
     world = follow(server, 3, position=10)
     (notice,) = world.notices()
     assert (notice.kind, notice.before, notice.after) == (NoticeKind.OUTDATED_CURSOR, 10, 31)
-    assert world.stream.measures.of(Measure.MISSING) == 0
+    assert world.stream.measures.value(Measure.MISSING) == 0
 
 
 def test_an_outdated_cursor_is_told_even_if_no_event_follows() -> None:
@@ -282,9 +282,9 @@ def test_text_unknown_kinds_and_other_streams_are_left_out_and_counted() -> None
     )
     world = follow(server, 2)
     assert (seqs(world), world.notices(), world.letters()) == ([1, 4], [], [])
-    assert [world.stream.measures.of(Measure.IGNORED, why) for why in ("text", "unknown", "misplaced", "info")] == [
-        1
-    ] * 4
+    assert [
+        world.stream.measures.value(Measure.IGNORED, reason=why) for why in ("text", "unknown", "misplaced", "info")
+    ] == [1] * 4
     last = world.checkpoints()[-1]
     assert (last.position, last.lines, last.events, last.blank) == (4, 4, 2, 2)
 
@@ -344,7 +344,7 @@ def test_while_kafka_is_away_the_socket_is_not_read_and_nothing_is_lost() -> Non
         world.publisher.away = True
 
         def came_back() -> bool:
-            if world.publisher.away and world.stream.measures.held > 1.0:
+            if world.publisher.away and world.stream.measures.value(Measure.BACKPRESSURE_SECONDS) > 1.0:
                 assert len(seqs(world)) == 50
                 assert server.sent < len(many), "TCP must hold the host back"
                 world.publisher.away = False
@@ -365,7 +365,7 @@ def test_large_frames_count_by_their_bytes() -> None:
     async def run() -> World:
         world = World(server.url, high_water_bytes=2_500_000)
         world.publisher.away = True
-        await world.until(lambda: world.stream.measures.held > 0.3)
+        await world.until(lambda: world.stream.measures.value(Measure.BACKPRESSURE_SECONDS) > 0.3)
         return world
 
     with serving(server := Server(big)):

@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from producers.atproto.counters import Counters
 from producers.atproto.hosts import Host
-from producers.atproto.live.measures import Measure, Measures
+from producers.atproto.live.measures import Measure
 from producers.atproto.live.watermark import Entry, Watermark
 from producers.atproto.protocol.messages import time_of
 from producers.checkpoints import Checkpoints
@@ -83,7 +84,8 @@ class Stream:
         self.host = host
         self.name = kind.removeprefix("atproto.")
         self.source = stream_source_id(kind, host.name)
-        self.measures = Measures(host=host.name, stream=self.name)
+        self.measures = Counters(common={"host": host.name, "stream": self.name})
+        self.measures.count(Measure.BACKPRESSURE_SECONDS, 0)
         self.connected = False
         self.event_time = ""
         self._settings, self._publisher, self._checkpoints, self._clock = settings, publisher, checkpoints, clock
@@ -227,17 +229,19 @@ class Stream:
         """Return all counters and gauges, as they are now."""
         oldest, mark, now = self._watermark.oldest_at, self._watermark, self._clock()
         gauges = {
-            Measure.RECEIVED_SEQ: float(mark.received),
-            Measure.ACKNOWLEDGED_SEQ: float(mark.position),
-            Measure.WAITING_FRAMES: float(mark.waiting),
-            Measure.WAITING_BYTES: float(mark.waiting_bytes),
+            Measure.RECEIVED_SEQ: mark.received,
+            Measure.ACKNOWLEDGED_SEQ: mark.position,
+            Measure.WAITING_FRAMES: mark.waiting,
+            Measure.WAITING_BYTES: mark.waiting_bytes,
             Measure.CURSOR_AGE_SECONDS: 0.0 if oldest is None else max(now - oldest, 0.0),
-            Measure.CONNECTED: float(self.connected),
+            Measure.CONNECTED: self.connected,
         }
         if event_time := time_of(self.event_time):
             lag = timestamps.seconds_between(event_time, timestamps.canonical(now))
             gauges[Measure.LAG_SECONDS] = max(lag, 0.0)
-        return self.measures.samples(gauges)
+        for measure, value in gauges.items():
+            self.measures.show(measure, float(value))
+        return self.measures.samples()
 
     def _tell(self, entry: Entry, kind: NoticeKind, *, action: str, before: int, after: int, detail: str) -> None:
         self.measures.count(Measure.NOTICES, kind=kind.value)

@@ -187,7 +187,7 @@ class Subscription:
             while not self._stream.has_room:
                 await asyncio.sleep(ROOM_SECONDS)
                 before, since = since, time.monotonic()
-                self._stream.measures.hold(since - before)
+                self._stream.measures.count(Measure.BACKPRESSURE_SECONDS, since - before)
         finally:
             self._is_paused = False
             self._heard = self._last_event = self._pinged = time.monotonic()
