@@ -71,7 +71,9 @@ class Command:
         first = os.dup(output.fileno()) if output else self._pipe(0)
         files = [first, os.dup(first) if output or merged else self._pipe(1)]
         try:
-            self._child = commands().start(argv, environment=env, files=files, folder=cwd)
+            child = commands().start(argv, environment=env, files=files, folder=cwd)
+            assert child, "the template of the tests has ended"
+            self._child = child
         finally:
             for file in files:
                 os.close(file)

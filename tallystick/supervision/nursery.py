@@ -63,7 +63,7 @@ class Nursery:
         """
         self._control, self._modules, self.pid = control, frozenset(modules), pid
         self._asking = threading.Lock()
-        self._answers: queue.Queue[Forked | str] = queue.Queue()
+        self._answers: queue.Queue[Forked | str | None] = queue.Queue()
         self._alive = True
         self._listener: threading.Thread | None = None
 
@@ -108,8 +108,8 @@ class Nursery:
         files: Sequence[int],
         folder: Path | None = None,
         yields: int = 0,
-    ) -> Forked:
-        """Start a process for which `starts` has said yes.
+    ) -> Forked | None:
+        """Start a process for which `starts` has said yes; None where the template turns out to have ended.
 
         `files` become its standard output, its standard error and, where there is a third, its lifeline; `yields` is
         added to its niceness. Raises OSError where it can't be started.
@@ -124,7 +124,11 @@ class Nursery:
             if not self._listener:
                 self._listener = threading.Thread(target=self._listen, name="nursery", daemon=True)
                 self._listener.start()
-            template.send(self._control, wish, files)
+            try:
+                template.send(self._control, wish, files)
+            except ConnectionError:
+                self._alive = False
+                return None
             answer = self._answers.get()
         if isinstance(answer, str):
             raise OSError(answer)
@@ -141,7 +145,7 @@ class Nursery:
                 case Died(pid, code):
                     living.pop(pid).end(code)
         self._alive = False
-        self._answers.put("the process that roles are forked from has ended")
+        self._answers.put(None)
         for child in living.values():
             _kill(child.pid)
             child.end(-signal.SIGKILL)

@@ -132,7 +132,7 @@ def _begin(
     spec: RoleSpec, lifeline: int, log: int, nursery: Nursery | None
 ) -> tuple["subprocess.Popen[bytes] | Forked", IO[str]]:
     """Start a process; return it with its standard output."""
-    child: subprocess.Popen[bytes] | Forked
+    child: subprocess.Popen[bytes] | Forked | None = None
     environment = os.environ | {"PYTHONUNBUFFERED": "1", TASK_VARIABLE: spec.path} | spec.env
     reading, writing = os.pipe()
     try:
@@ -140,7 +140,7 @@ def _begin(
             child = nursery.start(
                 spec.argv, environment=environment, files=(writing, log, lifeline), yields=spec.yields
             )
-        else:
+        if child is None:
             child = subprocess.Popen(
                 spec.argv,
                 stdin=subprocess.DEVNULL,

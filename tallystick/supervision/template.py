@@ -9,6 +9,7 @@ the files that were asked for, no other file, signals as at the start of a progr
 """
 
 import atexit
+import errno
 import gc
 import os
 import selectors
@@ -31,7 +32,7 @@ from tallystick.supervision.titles import show_arguments
 
 _HEADER = struct.Struct("!I")
 _FAILED_CODE = 1
-_FILES = 3
+_LEAST_FILES, _FILES = 2, 3
 """Standard output, standard error and perhaps a lifeline come with a wish."""
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """They are for the supervisor, which ends the template by its own end, whoever else has been sent them."""
@@ -122,30 +123,41 @@ def _fulfil(control: socket.socket, *, own_files: tuple[selectors.DefaultSelecto
     body, files = _receive(control)
     if not body:
         return False
-    wish = _decode_wish(body)
-    begun, begin = os.pipe()
-    # What is sent to the new process meanwhile waits until it has the dispositions that it shall have.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
     try:
-        pid = os.fork()
+        answer: Word = Born(_fork(_decode_wish(body), files, control, own_files))
     except OSError as error:
-        answer: Word = Refused(str(error))
-    else:
-        if not pid:
-            selector, *pipes = own_files
-            selector.close()
-            control.close()
-            for pipe in (*pipes, begun):
-                os.close(pipe)
-            _become(wish, files, begin)
-        answer = Born(pid)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
-    for file in (*files, begin):
+        answer = Refused(str(error))
+    for file in files:
         os.close(file)
-    os.read(begun, 1)  # returns at its end: the process leads its session, and whoever hears of it may kill that
-    os.close(begun)
     send(control, answer)
     return True
+
+
+def _fork(
+    wish: Wish, files: Sequence[int], control: socket.socket, own_files: tuple[selectors.DefaultSelector, int, int]
+) -> int:
+    """Start what is wished for; return its process id once it leads a session, which may be killed from then on."""
+    if len(files) < _LEAST_FILES:  # the system leaves out those for which there is no room
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    begun, begin = os.pipe()
+    try:
+        # What is sent to the new process meanwhile waits until it has the dispositions that it shall have.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
+        try:
+            if not (pid := os.fork()):
+                selector, *pipes = own_files
+                selector.close()
+                control.close()
+                for pipe in (*pipes, begun):
+                    os.close(pipe)
+                _become(wish, files, begin)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
+            os.close(begin)
+        os.read(begun, 1)  # returns at its end
+        return pid
+    finally:
+        os.close(begun)
 
 
 def _tell_of_the_dead(control: socket.socket) -> None:

@@ -83,7 +83,7 @@ class Service:
         """Return the supervisor and its roles, as far as they run."""
         assert self._process is not None
         me = psutil.Process(self._process.pid)
-        return [me, *me.children(recursive=True)]
+        return [me, *(one for one in me.children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE)]
 
     def kill_one(self, chance: random.Random) -> str:
         """Kill one process of it, any; if that is the supervisor, start it again. Returns what was killed."""

@@ -195,6 +195,17 @@ def test_where_the_template_is_killed_its_roles_are_too_and_are_started_again_wi
     assert successor.parent() == psutil.Process()
 
 
+def test_where_the_template_is_killed_before_the_first_role_that_starts_without_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    world.template.kill()
+    eventually(lambda: world.template.status() == psutil.STATUS_ZOMBIE)
+    for name in ("one", "other"):
+        process = world.start(role("until_asked()", name=name))
+        assert process.parent() == psutil.Process()
+
+
 def test_a_process_that_the_system_refuses_is_told_and_the_template_goes_on(world: World) -> None:
     process = world.start(role("until_asked()"))
     limits = world.template.rlimit(psutil.RLIMIT_NOFILE)
@@ -202,7 +213,8 @@ def test_a_process_that_the_system_refuses_is_told_and_the_template_goes_on(worl
     with pytest.raises(ServiceError, match="can't be started"):
         world.supervisor.start(role("", name="other"))
     world.template.rlimit(psutil.RLIMIT_NOFILE, limits)
-    assert process.is_running()
+    other = world.start(role("until_asked()", name="other"))
+    assert process.parent() == other.parent() == world.template
 
 
 def test_where_there_is_a_second_thread_nothing_is_forked() -> None:
