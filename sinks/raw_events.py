@@ -4,6 +4,7 @@ import functools
 import json
 import re
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -67,11 +68,12 @@ class RawEvents(Sink[Row]):
         sensor_cell, session_cell, source = map(self._name, (sensor, session, slice_.source))
         writer = self._writer
         as_json, as_number, as_moment, null = writer.json, writer.number, writer.moment, writer.null
-        faithful, scores = is_plain(value), self._scores
+        usual, scores = cowrie.read_envelopes(slice_.events, sensor), self._scores
+        faithful = usual is not None and has_plain_text(value)
         rows, refused = [], []
-        for position, line in zip(slice_.positions, slice_.events, strict=True):
+        for position, line, known in zip(slice_.positions, slice_.events, usual or repeat(None), strict=False):
             try:
-                envelope = cowrie.read_envelope(line, sensor, slice_.zone)
+                envelope = known or cowrie.read_envelope(line, sensor, slice_.zone)
                 kind, score, points = self._kind(envelope.eventid)
                 payload, raw = (as_json(line), null) if faithful else self._faithful(line)
             except UnreadableLine as error:
@@ -125,8 +127,12 @@ class RawEvents(Sink[Row]):
 
 def is_plain(value: bytes) -> bool:
     """Return whether all lines of `value` can be stored as they are, as far as a quick look tells."""
-    escapes = b"\\" in value and b"\\u" in value
-    return value.isascii() and not escapes and b"NaN" not in value and b"Infinity" not in value
+    return has_plain_text(value) and b"NaN" not in value and b"Infinity" not in value
+
+
+def has_plain_text(value: bytes) -> bool:
+    """Return whether all text in `value` can be stored as it is, as far as a quick look tells."""
+    return value.isascii() and not (b"\\" in value and b"\\u" in value)
 
 
 def storable(line: bytes) -> bytes:

@@ -137,6 +137,24 @@ def read_envelope(line: bytes, default_sensor: str = UNKNOWN_SENSOR, zone: tzinf
     return Envelope(found.eventid, timestamp, found.session, found.sensor or default_sensor, found.input)
 
 
+def read_envelopes(lines: Sequence[bytes], default_sensor: str = UNKNOWN_SENSOR) -> list[Envelope] | None:
+    """Return the envelope of each line as `read_envelope` does, in two thirds of the time; None where one is unusual.
+
+    None says nothing about which line that is, nor that it is wrong: read them one by one. Those that are read hold no
+    NaN and no infinity, while text in other fields may be anything.
+    """
+    try:
+        found = list(map(_decode_envelope, lines))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    names = "".join([envelope.eventid + envelope.session + envelope.sensor for envelope in found])
+    if not (names.isprintable() and timestamps.are_canonical([envelope.timestamp for envelope in found])):
+        return None
+    if "" not in {envelope.sensor for envelope in found}:
+        return found
+    return [msgspec.structs.replace(envelope, sensor=envelope.sensor or default_sensor) for envelope in found]
+
+
 def read_places(lines: Sequence[bytes], default_sensor: str = UNKNOWN_SENSOR) -> list[tuple[str, str]] | None:
     """Return (sensor, session) of each line as `read_envelope` does, in half the time; None where any line is unusual.
 

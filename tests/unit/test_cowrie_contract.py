@@ -122,10 +122,12 @@ LONGEST = [
 )
 def test_many_lines_read_at_once_are_read_as_each_of_them_alone(line: bytes) -> None:
     others = [USUAL + b"}", USUAL.replace(b'"sensor":"vm",', b"") + b"}"]
-    found = cowrie.read_places([*others, line], "configured")
-    if found is not None:
-        alone = [cowrie.read_envelope(each, "configured") for each in (*others, line)]
-        assert found == [(envelope.sensor, envelope.session) for envelope in alone]
+    lines = [*others, line]
+    if (places := cowrie.read_places(lines, "configured")) is not None:
+        alone = [cowrie.read_envelope(each, "configured") for each in lines]
+        assert places == [(envelope.sensor, envelope.session) for envelope in alone]
+    if (envelopes := cowrie.read_envelopes(lines, "configured")) is not None:
+        assert envelopes == [cowrie.read_envelope(each, "configured") for each in lines]
 
 
 def test_many_usual_lines_are_read_at_once() -> None:
@@ -133,6 +135,15 @@ def test_many_usual_lines_are_read_at_once() -> None:
     assert cowrie.read_places(lines) == [("vm", f"{number:012x}") for number in range(3)]
     assert cowrie.read_places([USUAL.replace(b'"vm"', b'""') + b"}"], "configured") == [("configured", "71865c8a47d4")]
     assert cowrie.read_places([]) == []
+    assert cowrie.read_envelopes(lines) == [cowrie.read_envelope(line) for line in lines]
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity"])
+@pytest.mark.parametrize("field", [b"%b", b"[1,%b]", b'{"y":[{"z":%b}]}'])
+def test_lines_with_what_is_no_number_are_not_read_at_once(field: bytes, number: bytes) -> None:
+    line = USUAL + b',"x":' + field % number + b"}"
+    assert cowrie.read_envelopes([line]) is None
+    assert cowrie.read_envelope(line) == ENVELOPE
 
 
 def test_all_fields_are_read_however_odd_they_are() -> None:
