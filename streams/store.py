@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 from faust.stores.base import SerializedStore
 from faust.types import TP, EventT
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 from tallystick.errors import ServiceError
 
@@ -175,6 +175,8 @@ def _options(cache_bytes: int) -> Options:
     blocks.set_cache_index_and_filter_blocks(True)
     blocks.set_bloom_filter(10, False)
     options.set_block_based_table_factory(blocks)
+    # What is new is soon rewritten: only what has settled is worth compressing.
+    options.set_compression_per_level([DBCompressionType.none()] * 2 + [DBCompressionType.lz4()] * 5)
     options.set_write_buffer_size(16 * 1024 * 1024)
     options.set_max_write_buffer_number(2)
     options.set_max_open_files(256)
