@@ -18,6 +18,7 @@ from tallystick.contracts.text import printable
 from tallystick.contracts.timestamps import canonical, now
 from tallystick.contracts.topics import DEAD_LETTERS
 from tallystick.errors import ContractError
+from tallystick.kafka.consuming import PROMPT
 
 KEY = ("source_id", "source_offset", "origin", "piece", "topic", "partition", "digest")
 TARGET = Target(
@@ -38,6 +39,7 @@ class DeadLetters(Sink[Row]):
 
     name = "dead_letters"
     topic = DEAD_LETTERS
+    fetching = PROMPT
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer

@@ -31,7 +31,7 @@ from sinks.verifier import Verifier
 from sinks.writers import make_writer
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import is_transient
-from tallystick.kafka.consuming import make_consumer
+from tallystick.kafka.consuming import PROMPT, make_consumer
 from tallystick.kafka.publisher import Publisher
 from tallystick.logs import get_logger
 from tallystick.retry import retry
@@ -116,13 +116,15 @@ def help_sink(settings: Settings, name: str, stop: Callable[[], bool]) -> None:
 
 
 def _loop(settings: Settings, name: str, *, engine: sa.Engine, place: Place, member: str | None) -> SinkLoop:
-    client = f"sink-{name}"
+    client, sink = f"sink-{name}", SINKS[name](engine, place)
     return SinkLoop(
         settings,
-        SINKS[name](engine, place),
+        sink,
         place=place,
         engine=engine,
-        consumer=make_consumer(settings, client_id=client, group=_group(name, place), member=member),
+        consumer=make_consumer(
+            settings, client_id=client, group=_group(name, place), member=member, fetching=sink.fetching
+        ),
         announcer=Announcer(settings, Publisher(settings, client_id=client, linger_ms=5)),
     )
 
@@ -150,7 +152,7 @@ def run_verifier(settings: Settings, stop: Callable[[], bool]) -> None:
                 settings,
                 place=place,
                 engine=engine,
-                consumer=make_consumer(settings, client_id="verifier", group=group, member=member),
+                consumer=make_consumer(settings, client_id="verifier", group=group, member=member, fetching=PROMPT),
                 announcer=Announcer(settings, Publisher(settings, client_id="verifier", linger_ms=5)),
             ).run(stop)
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from tallystick.contracts.slices import Headers
 from tallystick.contracts.stages import Observed
 from tallystick.contracts.topics import Topic
+from tallystick.kafka.consuming import BULK, Fetching
 
 Entry = TypeVar("Entry")
 
@@ -58,6 +59,8 @@ class Sink(ABC, Generic[Entry]):
 
     name: str
     topic: Topic
+    fetching: Fetching = BULK
+    """`PROMPT` where the topic brings little."""
     patience: float = 0.0
     """For so many seconds a batch may wait while the topic grows, where nobody waits for this sink: during a load it
     then takes nothing from those who are waited for."""

@@ -21,6 +21,7 @@ from tallystick.contracts.text import printable
 from tallystick.contracts.timestamps import now
 from tallystick.contracts.topics import SOURCE_STAGES
 from tallystick.errors import ContractError
+from tallystick.kafka.consuming import PROMPT
 
 SOURCES = Target(
     table=schema.sources,
@@ -74,6 +75,7 @@ class Sources(Sink[SourceState]):
 
     name = "sources"
     topic = SOURCE_STAGES
+    fetching = PROMPT
 
     def __init__(self, writer: Writer, *, projection: str) -> None:
         self._writer, self._projection = writer, projection

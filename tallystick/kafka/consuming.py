@@ -4,7 +4,9 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from threading import Thread
+from typing import Final
 
+import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tallystick.contracts.topics import MAX_RECORD_BYTES
@@ -18,7 +20,22 @@ from tallystick.settings import Settings
 log = get_logger(__name__)
 
 
-def make_consumer(settings: Settings, *, client_id: str, group: str, member: str | None = None) -> Consumer:
+class Fetching(msgspec.Struct, frozen=True):
+    """When the broker answers a consumer: once it has `min_bytes` for it, or after `wait_ms`, whichever is sooner."""
+
+    min_bytes: int
+    wait_ms: int
+
+
+BULK: Final = Fetching(min_bytes=256 * 1024, wait_ms=50)
+"""For topics that bring much: many small answers cost broker and consumer more than the wait for a larger one."""
+PROMPT: Final = Fetching(min_bytes=1, wait_ms=500)
+"""For topics that bring little: every question costs the broker, even where there is nothing to answer."""
+
+
+def make_consumer(
+    settings: Settings, *, client_id: str, group: str, member: str | None = None, fetching: Fetching = BULK
+) -> Consumer:
     """Return a consumer of `group`: it starts at the earliest record, commits nothing by itself, bounds its memory.
 
     With a `member` name (`tallystick.slots`) it is a static member of its group.
@@ -31,9 +48,8 @@ def make_consumer(settings: Settings, *, client_id: str, group: str, member: str
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "enable.partition.eof": False,
-            "fetch.wait.max.ms": 50,
-            # Many small answers cost broker and consumer more than the wait for a larger one.
-            "fetch.min.bytes": 256 * 1024,
+            "fetch.wait.max.ms": fetching.wait_ms,
+            "fetch.min.bytes": fetching.min_bytes,
             "fetch.message.max.bytes": 1024 * 1024,
             "receive.message.max.bytes": 2 * MAX_RECORD_BYTES + 64 * 1024 * 1024,
             "queued.max.messages.kbytes": 32 * 1024,
