@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from producers.checkpoints import read_checkpoints
 from tallystick.contracts.atproto import LISTING_KIND, stream_source_id
 from tallystick.settings import Settings
 from tests.atproto_hosts import World, hosts
@@ -30,17 +31,18 @@ def kill_a_fetcher(settings: Settings, world: World, least: int) -> None:
 
 def test_a_backfill_whose_roles_are_killed_goes_on_and_is_complete(settings: Settings, world: World) -> None:
     everybody = people(world, ACCOUNTS)
-    world.pause = 0.1
+    listing = stream_source_id(LISTING_KIND, world.url.partition("//")[2])
+    world.pause = 0.3
     with role(settings, world, "atproto-lister", "--host", world.url) as lister:
-        eventually(lambda: len(world.cursors), until=lambda count: count >= 5)
+        eventually(lambda: listing in read_checkpoints(settings))
         lister.process.kill()
         lister.process.wait()
     killed_at = len(world.cursors)
+    world.pause = 0.1
     with role(settings, world, "atproto-lister", "--host", world.url) as lister:
         assert lister.ended() == 0
     assert world.cursors[killed_at] != "", "it goes on at the stored page"
     assert {fetch.did for fetch in fetches(settings)} == {one.did for one in everybody}
-    listing = stream_source_id(LISTING_KIND, world.url.partition("//")[2])
     assert claims(settings)[listing].counts == {"lines": ACCOUNTS, "events": ACCOUNTS, "dead": 0, "blank": 0}
 
     for least in (10, 25):
