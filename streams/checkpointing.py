@@ -201,8 +201,14 @@ class Checkpointer:
             self._full.clear()
         if not self._pending:
             self._some.clear()
-        # What came before a rebalance belongs to whoever holds the partition now, and will be delivered again.
-        return [message for message in taken if message.generation_id == self._app.consumer_generation_id]
+        return [message for message in taken if self._holds((message,))]
+
+    def _holds(self, messages: Sequence[Message]) -> bool:
+        """Return whether all of them came since the last rebalance.
+
+        What came before belongs to whoever holds the partition now, and will be delivered again.
+        """
+        return all(message.generation_id == self._app.consumer_generation_id for message in messages)
 
     def _fold(self, records: Sequence[Record]) -> Folded:
         folds: dict[Place, KeyFold] = {}
@@ -224,12 +230,14 @@ class Checkpointer:
     async def _seal(self, batch: Sequence[Message], records: Sequence[Record], folded: Folded) -> None:
         try:
             await self._say(folded.follows)
-            written = await self._write(folded.states)
-            self._table.states.commit(written)
-            for state in written:
-                place = state.partition, state.key
-                if self._unstored.get(place) is state.value:
+            # While it waited its partitions may have gone to a worker that has written newer states by now.
+            written = await self._write(folded.states) if self._holds(batch) else None
+            for place, value in folded.states:
+                if self._unstored.get(place) is value:
                     del self._unstored[place]
+            if written is None:
+                return
+            self._table.states.commit(written)
             await self._say(self._aggregate.sealed(records, written))
             for message in batch:
                 message.ack(self._app.consumer)

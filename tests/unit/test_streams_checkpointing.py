@@ -17,7 +17,7 @@ from faust.events import Event
 from faust.types.tuples import ConsumerMessage, Message
 
 from producers.cowrie.generator import Plan, lines
-from streams.checkpointing import Aggregate, CheckpointedTable, Checkpointer
+from streams.checkpointing import Aggregate, CheckpointedTable, Checkpointer, Record
 from streams.repositories.agent import RepositoriesAggregate
 from streams.sessions.agent import SessionsAggregate
 from streams.stages.agent import SilenceWatch, StagesAggregate
@@ -224,3 +224,32 @@ def test_of_a_checkpoint_whose_worker_is_killed_nothing_is_lost_that_it_had_to_s
         assert said(story, kafka) >= said(story, calm), f"killed at flush {death}"
         assert states(story, kafka) == states(story, calm), f"killed at flush {death}"
     assert death >= len(story.records) // CHECKPOINT
+
+
+def test_what_was_folded_before_a_rebalance_is_not_written_after_it(tmp_path: Path) -> None:
+    story, kafka = _sessions(), Kafka()
+    settings = Settings(agents=AgentSettings(checkpoint_records=CHECKPOINT, checkpoint_seconds=60))
+    database = open_slot(tmp_path, cache_bytes=1 << 20)
+    broker = faust.App("tests", broker="kafka://127.0.0.1:1")
+    table = CheckpointedTable(broker, changelog=story.changelog, settings=settings, database=database)
+    consumer = Consumer(0, len(story.records))
+    app: Any = SimpleNamespace(consumer=consumer, consumer_generation_id=GENERATION, crash=consumer.crash)
+    checkpointer = Checkpointer(app, table=table, aggregate=story.make(), publisher=kafka, settings=settings)
+    key, value, headers = story.records[0]
+    said_with: Any = headers
+    at = story.source.name, PARTITION, 0, 0.0, 0
+    message = ConsumerMessage(*at, said_with, key, value, None, generation_id=GENERATION)
+
+    async def work() -> None:
+        records = [Record(PARTITION, 0, key, value, headers)]
+        folded = checkpointer._fold(records)
+        app.consumer_generation_id += 1
+        await checkpointer._seal([message], records, folded)
+        assert (kafka.log, consumer.acknowledged) == ([], 0)
+        app.consumer_generation_id -= 1
+        assert checkpointer._fold(records).states == folded.states, "nothing of it is left"
+        await checkpointer._seal([message], records, folded)
+        assert (states(story, kafka).keys(), consumer.acknowledged) == ({key}, 1)
+
+    asyncio.run(work())
+    database.close()
