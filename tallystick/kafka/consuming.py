@@ -27,7 +27,7 @@ class Fetching(msgspec.Struct, frozen=True):
     wait_ms: int
 
 
-BULK: Final = Fetching(min_bytes=256 * 1024, wait_ms=50)
+BULK: Final = Fetching(min_bytes=256 * 1024, wait_ms=100)
 """For topics that bring much: many small answers cost broker and consumer more than the wait for a larger one."""
 PROMPT: Final = Fetching(min_bytes=1, wait_ms=500)
 """For topics that bring little: every question costs the broker, even where there is nothing to answer."""

@@ -144,7 +144,9 @@ def render(*, data: Path, broker: int, controller: int) -> str:
         "share.coordinator.state.topic.num.partitions": 1,
         # A killed broker is let in again only when its old session has ended; the default is 9 s.
         "broker.session.timeout.ms": 3_000,
-        "broker.heartbeat.interval.ms": 500,
+        "broker.heartbeat.interval.ms": 1_000,
+        # Nobody else waits for the controller's word; by default it writes one twice a second.
+        "metadata.max.idle.interval.ms": 0,
         # One machine, that others work on: few threads, little memory, no waiting for members that don't come.
         "group.initial.rebalance.delay.ms": 0,
         "num.network.threads": 2,
