@@ -11,7 +11,7 @@ from typing import IO, Any
 import msgspec
 
 from producers.atproto.backfill.fetcher import GROUP
-from tallystick.cli.atproto.passing import Group
+from tallystick.cli.atproto.passing import Course, Group, Hop
 from tallystick.contracts import atproto, slices, stages
 from tallystick.contracts.atproto import COMMITS, FETCHES, SNAPSHOTS, End, Fetch, Fetched, Stored
 from tallystick.contracts.stages import Claimed
@@ -89,8 +89,7 @@ def all_done(settings: Settings) -> bool:
     """Return whether the fetchers have committed every request so far: what some were killed at is repeated by then."""
     group = Group(settings, GROUP, FETCHES)
     try:
-        passed = group.passed()
-        return all(passed.get(partition, 0) >= end for partition, end in group.ends().items())
+        return Course([Hop("the fetchers", group.ends, group.passed)]).look()
     finally:
         group.close()
 

@@ -34,6 +34,7 @@ from tests.bench.latency import Latency, measure
 from tests.bench.media_copy import Copying
 from tests.bench.processes import MIB, Roles, Usage, print_table, read_log, roles, wait_for, write_json
 from tests.bench.soak import Soaked
+from tests.bench.topics import size
 from tests.plugins.services import drop_topics
 
 MEDIA_ENUMERATION, MEDIA_COPY, ATPROTO = "media-enumeration", "media-copy", "atproto"
@@ -242,15 +243,15 @@ def _alone(settings: Settings, log: Path, events: int) -> list[Alone]:
     records = sum(1 for _ in read_whole(settings, settings.kafka.topic(EVENTS), client_id="bench"))
     with roles(settings, settings.home / "agents.log") as running:
         running.start("agents")
-        began = wait_for(lambda: _size(settings) > 0, what="the first session")
-        already = _size(settings)
+        began = wait_for(lambda: size(settings, SESSIONS) > 0, what="the first session")
+        already = size(settings, SESSIONS)
         ended = _when_still(settings)
-        written = _size(settings)
+        written = size(settings, SESSIONS)
     found.append(Alone("sessions agent", events * (written - already) / written / (ended - began), "events/s"))
     for sink, topic, rows in (("raw_events", EVENTS, events), ("session_summaries", SESSIONS, records)):
         with roles(settings, settings.home / f"{sink}.log") as running:
             running.start("sinks", sink)
-            end = _size(settings, settings.kafka.topic(topic))
+            end = size(settings, topic)
             passed = f"SELECT sum(next_offset) FROM sink_offsets WHERE sink = '{sink}'"
             began = wait_for(_reaches(engine, passed, 1), what=f"{sink}'s first batch")
             already = scalar(engine, passed)
@@ -262,34 +263,17 @@ def _alone(settings: Settings, log: Path, events: int) -> list[Alone]:
     return found
 
 
-def _size(settings: Settings, topic: str | None = None) -> int:
-    """Return the number of records that a topic of 4 partitions has ever held; the sessions' where none is named."""
-    from confluent_kafka import TopicPartition
-
-    from tallystick.kafka.consuming import close, make_consumer
-
-    name = topic or settings.kafka.topic(SESSIONS)
-    consumer = make_consumer(settings, client_id="bench", group="bench")
-    try:
-        return sum(
-            consumer.get_watermark_offsets(TopicPartition(name, partition))[1]
-            for partition in range(settings.kafka.partitions)
-        )
-    finally:
-        close(consumer)
-
-
 def _reaches(engine: sa.Engine, query: str, number: int) -> Callable[[], bool]:
     return lambda: scalar(engine, query) >= number
 
 
 def _when_still(settings: Settings, *, seconds: float = 3.0) -> float:
     """Return the time at which the sessions' topic grew last, once it hasn't for `seconds`."""
-    size, last = _size(settings), time.monotonic()
+    before, last = size(settings, SESSIONS), time.monotonic()
     while time.monotonic() - last < seconds:
         time.sleep(0.02)
-        if (now := _size(settings)) != size:
-            size, last = now, time.monotonic()
+        if (now := size(settings, SESSIONS)) != before:
+            before, last = now, time.monotonic()
     return last
 
 

@@ -5,16 +5,15 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import sqlalchemy as sa
-from confluent_kafka import TopicPartition
 
 from tallystick.cli.atproto.planning import SINK_PROCESSES
 from tallystick.contracts.atproto import COMMITS
 from tallystick.database.engine import make_engine
-from tallystick.kafka.consuming import close, make_consumer
 from tallystick.settings import Settings
 from tests.bench.copying import scalar
 from tests.bench.firehose import follower_environment, synthetic_host
 from tests.bench.processes import roles, wait_for
+from tests.bench.topics import size
 
 PARTS = 5
 """Memory is looked at after each of so many parts of the stream."""
@@ -67,18 +66,8 @@ def _parts(settings: Settings, engine: sa.Engine, commits: int) -> Iterator[int]
         wait_for(has(commits * part // PARTS), what="a part", seconds=SECONDS, every=0.5)
         yield scalar(engine, _STORED)
     wait_for(has(commits), what="the last part", seconds=SECONDS, every=0.5)
-    wait_for(has(_end(settings)), what="the last commit", every=0.5)
+    wait_for(has(size(settings, COMMITS)), what="the last commit", every=0.5)
     yield scalar(engine, _STORED)
-
-
-def _end(settings: Settings) -> int:
-    consumer = make_consumer(settings, client_id="bench", group="bench")
-    topic = settings.kafka.topic(COMMITS)
-    try:
-        partitions = range(settings.kafka.partitions)
-        return sum(consumer.get_watermark_offsets(TopicPartition(topic, number))[1] for number in partitions)
-    finally:
-        close(consumer)
 
 
 def rows(found: Soaked) -> list[tuple[str, ...]]:
