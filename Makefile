@@ -29,7 +29,7 @@ demo: $(READY)
 	@$(BIN)/tally demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/faults tests/integration tests/property tests/unit $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder tests/faults tests/integration tests/property tests/unit $(PYTEST_ARGS)
 
 live: $(READY)
 	@$(BIN)/python -m pytest -q --timeout 1200 tests/live $(PYTEST_ARGS)

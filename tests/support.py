@@ -31,6 +31,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "TALLY_HOME": str(settings.home),
         "TALLY_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "TALLY_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
+        "TALLY_KAFKA__PARTITIONS": str(settings.kafka.partitions),
         "TALLY_DATABASE__URL": url.get_secret_value() if url else None,
         "TALLY_DATABASE__SCHEMA_NAME": settings.database.schema_name,
     }

@@ -145,13 +145,13 @@ def test_a_record_that_is_no_slice_goes_to_the_dead_letters_with_its_offset(
     place: Settings, engine: sa.Engine, publisher: Publisher
 ) -> None:
     send_slice(publisher, place, events(1))
-    publisher.send(place.kafka.topic(EVENTS), key=b"no key", value=b"junk", partition=2)
+    publisher.send(place.kafka.topic(EVENTS), key=b"no key", value=b"junk", partition=1)
     publisher.flush()
     with running(place, "raw_events", "dead_letters"):
         wait_for_rows(
             engine,
             'SELECT source_id, origin, topic, "partition", payload, reason FROM dead_letter_events',
-            ("", "raw_events", "cowrie.events", 2, b"junk", "not a record of its topic"),
+            ("", "raw_events", "cowrie.events", 1, b"junk", "not a record of its topic"),
         )
         wait_until_observed(place, "raw_events", (1, 0, 0))
 

@@ -1,12 +1,14 @@
 """The servers that integration and fault tests run on, by one fixture.
 
 Configured ones (`TALLY_KAFKA__BOOTSTRAP_SERVERS`, `TALLY_DATABASE__URL`), else containers where a Docker engine
-answers, else the local stack in a folder of this test run. Each test has topics and a schema of its own.
+answers, else the local stack in a folder of this test run, which all processes of the run share: a broker of its own
+for each would cost more than what it does. Each test has topics and a schema of its own.
 """
 
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,23 +25,39 @@ from tallystick.local import stack
 from tallystick.settings import DatabaseSettings, KafkaSettings, Settings, load_settings
 from tests.engines import close_engines
 
+PARTITIONS = 2
+"""Enough for order and sharing to matter. A test makes twenty topics, and the broker pays for each partition."""
+_HOME = "TALLY_TEST_HOME"
+"""Names the folder of the servers to the processes that run tests, in their environment."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the folder, in the process that starts the others."""
+    if not _is_helper(config):
+        os.environ[_HOME] = tempfile.mkdtemp(prefix="tally-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Stop the servers, once the other processes have ended; what they have logged is kept where a test failed."""
+    if not _is_helper(session.config):
+        stack.down(_local())
+        if exitstatus == pytest.ExitCode.OK:
+            shutil.rmtree(os.environ[_HOME], ignore_errors=True)
+
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def servers() -> Iterator[Settings]:
     """Settings that name a running Kafka and a running PostgreSQL."""
     configured = load_settings()
     if configured.kafka.bootstrap_servers and configured.database.url:
-        yield configured
+        yield _with_few_partitions(configured)
     elif _docker_answers():
         with _containers() as (bootstrap_servers, url):
-            yield _settings(configured, bootstrap_servers=bootstrap_servers, url=url)
+            yield _with_few_partitions(_settings(configured, bootstrap_servers=bootstrap_servers, url=url))
     else:
-        home = configured.model_copy(update={"home": tmp_path_factory.mktemp("home")})
-        try:
-            yield stack.resolve(home)
-            close_engines()
-        finally:
-            stack.down(home)
+        yield _with_few_partitions(stack.resolve(_local()))
+    close_engines()
 
 
 @pytest.fixture
@@ -92,6 +110,19 @@ def on_sqlite(settings: Settings, folder: Path) -> Settings:
     """Return `settings` with a file in `folder` as the database."""
     database = DatabaseSettings(url=SecretStr(f"sqlite:///{folder / 'tally.db'}"))
     return settings.model_copy(update={"database": database})
+
+
+def _is_helper(config: pytest.Config) -> bool:
+    """Say whether this process was started by another one to run some of its tests."""
+    return hasattr(config, "workerinput")
+
+
+def _local() -> Settings:
+    return load_settings().model_copy(update={"home": Path(os.environ[_HOME])})
+
+
+def _with_few_partitions(settings: Settings) -> Settings:
+    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"partitions": PARTITIONS})})
 
 
 def _settings(base: Settings, *, bootstrap_servers: str, url: str) -> Settings:
