@@ -14,6 +14,8 @@ Write = Callable[[sa.Connection, Sequence[Entry]], bytes]
 
 MOST_REFUSED = 1_000
 """So many entries of one batch in a row are never the fault of each of them."""
+_WHOLE = slice(None)
+"""Given to `write` as it is, as it may be a sequence that is made while it is walked through."""
 
 
 def write_isolating(
@@ -24,22 +26,24 @@ def write_isolating(
     Raises what the database raises where the data is not at fault, and ServiceError where `MOST_REFUSED` in a row
     are refused: then something is wrong with the tables, and dead letters would hide it.
     """
-    fates = bytearray(len(entries))
+    fates = bytearray()
     reasons: dict[int, str] = {}
-    waiting = [(0, len(entries))] if entries else []
+    waiting = [_WHOLE] if entries else []
     in_a_row = 0
     while waiting:
-        start, stop = waiting.pop()
+        part = waiting.pop()
         try:
             with connection.begin_nested():
-                fates[start:stop] = write(connection, entries[start:stop])
+                fates[part] = write(connection, entries if part is _WHOLE else entries[part])
             in_a_row = 0
         except Exception as error:
             if not is_bad_data(error):
                 raise
+            fates = fates or bytearray(len(entries))
+            start, stop, _ = part.indices(len(entries))
             if stop - start > 1:
                 middle = (start + stop) // 2
-                waiting += [(middle, stop), (start, middle)]
+                waiting += [slice(middle, stop), slice(start, middle)]
                 continue
             fates[start] = REFUSED
             reasons[start] = _reason(error)

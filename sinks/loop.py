@@ -3,20 +3,20 @@
 The order of effects, which is all that correctness rests on:
 
 1. Poll a batch, bounded by records, bytes and time.
-2. Decode it; what keeps no contract becomes a dead letter.
-3. In one transaction of the database: advance the offsets from where this process left them (else another has taken
-   over: FencedError, nothing is written), write the rows, bury what is refused and wait for Kafka to have it, advance
-   the counters, commit. Before the commit, Kafka has acknowledged the observations of the batch before.
-4. Send the observations; their acknowledgement is awaited in step 3 of the next batch.
-5. Commit the offsets to Kafka as well, for tools that show the lag. Nothing here ever reads them.
+2. In one transaction of the database: advance the offsets from where this process left them (else another has taken
+   over: FencedError, nothing is written), decode the records and write the rows, bury what is refused or keeps no
+   contract and wait for Kafka to have it, advance the counters, commit. Before the commit, Kafka has acknowledged the
+   observations of the batch before.
+3. Send the observations; their acknowledgement is awaited in step 2 of the next batch.
+4. Commit the offsets to Kafka as well, for tools that show the lag. Nothing here ever reads them.
 
 On assignment the database says from where to read, and what its counters say of the last batch is sent again: a crash
-after 3 loses no observation. While the database is away the partitions are paused and polled, and step 3 is tried again
+after 2 loses no observation. While the database is away the partitions are paused and polled, and step 2 is tried again
 as a whole.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -25,6 +25,7 @@ from confluent_kafka import Consumer
 
 from sinks.announcing import Announcer, letter_for, unreadable
 from sinks.counting import REFUSED, Count
+from sinks.entries import Entries
 from sinks.isolation import write_isolating
 from sinks.ledger import CountKey, Ledger
 from sinks.membership import Membership
@@ -57,13 +58,29 @@ class _Stopped(Exception):
     """The loop was told to stop, or its partitions went, before the batch was committed."""
 
 
-class Batch(msgspec.Struct):
-    """Decoded records, in the order in which they were read."""
+class Batch:
+    """Records in the order in which they were read. What they hold is decoded while `entries` is first walked through.
 
-    records: list[Record]
-    decoded: list[Decoded[object]]
-    ends: dict[int, int]
-    letters: list[DeadLetter]
+    `decoded` and `letters` are complete from then on.
+    """
+
+    def __init__(self, sink: AnySink, records: list[Record]) -> None:
+        self.records = records
+        self.ends = {record.partition: record.offset + 1 for record in records}
+        self.decoded: list[Decoded[object]] = []
+        self.letters: list[DeadLetter] = []
+        self.entries: Entries[object] = Entries(self._decode(sink))
+
+    def _decode(self, sink: AnySink) -> Iterator[Sequence[object]]:
+        for record in self.records:
+            try:
+                found = sink.decode(record)
+            except ContractError as error:
+                found = unreadable(record, str(error))
+            self.decoded.append(found)
+            for refusal in found.refused:
+                self.letters.append(letter_for(sink, record, source=found.source, refusal=refusal))
+            yield found.entries
 
     @property
     def keys(self) -> set[CountKey]:
@@ -124,7 +141,7 @@ class SinkLoop:
         if not read or self._member.waiting is not None:
             return
         self._await_rest(stop)
-        batch = self._decode(read)
+        batch = Batch(self._sink, read)
         counts, entries = self._patiently("store a batch", lambda: self._commit(batch, expected, stop), stop)
         self._next |= batch.ends
         self._ledger.remember(counts)
@@ -158,28 +175,14 @@ class SinkLoop:
             self._next = offsets
             log.info("took up partitions", sink=self._sink.name, offsets=offsets)
 
-    def _decode(self, read: list[Record]) -> Batch:
-        batch = Batch(read, [], {}, [])
-        for record in read:
-            try:
-                found = self._sink.decode(record)
-            except ContractError as error:
-                found = unreadable(record, str(error))
-            batch.decoded.append(found)
-            batch.ends[record.partition] = record.offset + 1
-            for refusal in found.refused:
-                batch.letters.append(letter_for(self._sink, record, source=found.source, refusal=refusal))
-        return batch
-
     def _commit(
         self, batch: Batch, expected: dict[int, int], stop: Callable[[], bool]
-    ) -> tuple[dict[CountKey, Count], list[object]]:
-        entries = [entry for found in batch.decoded for entry in found.entries]
+    ) -> tuple[dict[CountKey, Count], Sequence[object]]:
         self._settle(stop)
         with self._engine.begin() as connection:
             self._ledger.advance(connection, expected, batch.ends)
+            fates, reasons = write_isolating(connection, batch.entries, self._sink.write)
             counts = self._ledger.counts(connection, batch.keys)
-            fates, reasons = write_isolating(connection, entries, self._sink.write)
             letters = batch.letters + self._letters(batch, reasons)
             if letters:
                 log.warning("dead letters", sink=self._sink.name, letters=len(letters), first=letters[0].reason)
@@ -188,6 +191,7 @@ class SinkLoop:
             take(batch, fates, counts)
             self._sink.conclude(connection, batch.records, batch.decoded, fates)
             self._ledger.store(connection, counts)
+        entries = batch.entries
         return counts, [entry for place, entry in enumerate(entries) if place not in reasons] if reasons else entries
 
     def _letters(self, batch: Batch, reasons: dict[int, str]) -> list[DeadLetter]:

@@ -16,7 +16,7 @@ from mode.supervisors import CrashingSupervisor
 
 from streams.checkpointing import Aggregate, CheckpointedTable, Checkpointer
 from streams.credentials import credentials
-from streams.liveness import STALL_SECONDS, GroupLag, StallWatch
+from streams.liveness import STALL_SECONDS, StallWatch
 from streams.repositories.agent import RepositoriesAggregate
 from streams.sessions.agent import SessionsAggregate
 from streams.stages.agent import SILENCE_CHECK_SECONDS, SilenceWatch, StagesAggregate
@@ -25,6 +25,7 @@ from streams.transport import Conductor, Transport
 from tallystick.contracts import atproto, cowrie, stages, topics
 from tallystick.contracts.topics import MAX_RECORD_BYTES, Topic
 from tallystick.errors import ServiceError
+from tallystick.kafka.groups import Group
 from tallystick.kafka.publisher import Publisher
 from tallystick.kafka.topics import cluster_id
 from tallystick.settings import Settings
@@ -118,7 +119,7 @@ def make_app(settings: Settings) -> faust.App:
         aggregate=RepositoriesAggregate(settings.atproto.resync),
     )
     _report_silent_workers(app, watch, table=table, publisher=publisher, settings=settings)
-    _end_if_stalled(app, StallWatch(GroupLag(settings, GROUP, (cowrie.EVENTS, topics.STAGES, atproto.COMMITS))))
+    _end_if_stalled(app, StallWatch(Group(settings, GROUP, cowrie.EVENTS, topics.STAGES, atproto.COMMITS)))
     return app
 
 

@@ -5,51 +5,20 @@ assignment until the next rebalance, and a worker may stay up doing nothing.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-from tallystick.contracts.topics import Topic
-from tallystick.kafka.consuming import make_consumer
-from tallystick.settings import Settings
+from tallystick.errors import ServiceError
+from tallystick.kafka.groups import Offsets, Place
 
 STALL_SECONDS = 20.0
-_ANSWER_SECONDS = 5.0
-
-Place = tuple[str, int]
-"""Topic and partition."""
 
 
 class Lag(Protocol):
-    """Tells how far a group has come."""
+    """Tells how far a group has come (`tallystick.kafka.groups.Group`)."""
 
-    def committed(self) -> Mapping[Place, int]:
-        """Return the committed offset of each partition that has records after it; 0 where nothing was committed."""
-
-
-class GroupLag:
-    """The lag of one consumer group, asked of Kafka."""
-
-    def __init__(self, settings: Settings, group: str, topics: tuple[Topic, ...]) -> None:
-        self._consumer: Consumer = make_consumer(settings, client_id=f"{group}-lag", group=group)
-        self._places = [
-            TopicPartition(settings.kafka.topic(topic), number)
-            for topic in topics
-            for number in range(topic.partitions(settings.kafka.partitions))
-        ]
-
-    def committed(self) -> Mapping[Place, int]:
-        """See Lag. Empty where Kafka doesn't answer: that is no fault of the group."""
-        behind = {}
-        try:
-            for place in self._consumer.committed(self._places, timeout=_ANSWER_SECONDS):
-                end = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_SECONDS)[1]
-                if (offset := max(place.offset, 0)) < end:
-                    behind[place.topic, place.partition] = offset
-        except KafkaException:
-            return {}
-        return behind
+    def behind(self) -> Offsets:
+        """Return the committed offset of each partition that has records after it. Raises ServiceError."""
 
 
 class StallWatch:
@@ -66,8 +35,12 @@ class StallWatch:
     def stalled(self) -> list[Place]:
         """Look once, and return the partitions that stand still though there is work."""
         now = self._clock()
+        try:
+            behind = self._lag.behind()
+        except ServiceError:  # that Kafka doesn't answer is no fault of the group
+            behind = {}
         self._since = {
             place: known if (known := self._since.get(place)) and known[0] == offset else (offset, now)
-            for place, offset in self._lag.committed().items()
+            for place, offset in behind.items()
         }
         return [place for place, (_, since) in self._since.items() if now - since > STALL_SECONDS]

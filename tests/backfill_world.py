@@ -11,12 +11,13 @@ from typing import IO, Any
 import msgspec
 
 from producers.atproto.backfill.fetcher import GROUP
-from tallystick.cli.atproto.passing import Course, Group, Hop
+from tallystick.cli.atproto.passing import Course, Hop
 from tallystick.contracts import atproto, slices, stages
 from tallystick.contracts.atproto import COMMITS, FETCHES, SNAPSHOTS, End, Fetch, Fetched, Stored
 from tallystick.contracts.stages import Claimed
 from tallystick.contracts.topics import STAGES
 from tallystick.kafka.consuming import read_whole
+from tallystick.kafka.groups import Group
 from tallystick.settings import Settings
 from tests.atproto_hosts import World, root_of
 from tests.atproto_world import Repository

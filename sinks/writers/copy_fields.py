@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-_SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
-_TRAILER = struct.pack(">h", -1)
+BEGIN = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+"""What a COPY begins with."""
+END = struct.pack(">h", -1)
+"""What it ends with."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _length = struct.Struct(">i").pack
 
@@ -40,20 +42,10 @@ def timestamptz(moment: str) -> bytes:
     return bigint(_minute(moment[:17]) + int(moment[17:19] + moment[20:26]))
 
 
-def row_header(columns: int) -> bytes:
-    """Return what precedes the fields of each row."""
-    return struct.pack(">h", columns)
-
-
-def whole(rows: Iterable[bytes]) -> bytes:
-    """Return the content of a COPY of `rows`, each with its header."""
-    return b"".join([_SIGNATURE, *rows, _TRAILER])
-
-
-def numbered(rows: Sequence[bytes], columns: int) -> list[bytes]:
-    """Return `rows` of `columns` fields with their place in the sequence as a first field more."""
-    header = row_header(columns + 1)
-    return [header + integer(place) + row[len(header) :] for place, row in enumerate(rows)]
+def encoded(rows: Iterable[Sequence[bytes]], columns: int) -> bytes:
+    """Return `rows` of `columns` fields as they stand between `BEGIN` and `END`."""
+    header = struct.pack(">h", columns)
+    return b"".join([header + b"".join(row) for row in rows])
 
 
 @functools.lru_cache(maxsize=4_096)

@@ -1,6 +1,7 @@
 """Rows into PostgreSQL by COPY: straight into the table while nothing is there yet, else by a staging table."""
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import psycopg
@@ -15,6 +16,8 @@ from sinks.writers.totals import Functions
 
 CAUTIOUS_BATCHES = 20
 """For so many batches after a conflict rows are staged, as a repeat seldom comes alone."""
+_AT_ONCE = 512
+"""So many rows are sent at once: some 200 KiB, which the system takes although the server is still busy."""
 
 
 class PostgresqlWriter(Writer):
@@ -36,15 +39,13 @@ class PostgresqlWriter(Writer):
 
     def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
         """See Writer."""
-        header = copy_fields.row_header(len(target.columns))
-        fields = [header + b"".join(row) for row in cast(Sequence[tuple[bytes, ...]], rows)]
         if self._cautious:
             self._cautious -= 1
-        elif (inserted := self._copy_into_table(connection, target, fields)) is None:
+        elif (inserted := self._copy_into_table(connection, target, rows)) is None:
             self._cautious = CAUTIOUS_BATCHES
         else:
-            return bytes([INSERTED]) * len(rows) if inserted == len(rows) else self._fates(connection, target, fields)
-        self._stage_numbered(connection, target, fields)
+            return bytes([INSERTED]) * len(rows) if inserted == len(rows) else self._fates(connection, target, rows)
+        self._stage_numbered(connection, target, rows)
         inserted = connection.exec_driver_sql(sql.insert_new(target)).rowcount
         return bytes([INSERTED]) * len(rows) if inserted == len(rows) else self._look_up(connection, target, len(rows))
 
@@ -70,22 +71,22 @@ class PostgresqlWriter(Writer):
         return f"SELECT * FROM unnest({arrays})", columns  # noqa: S608
 
     @staticmethod
-    def _copy_into_table(connection: sa.Connection, target: Target, fields: Sequence[bytes]) -> int | None:
+    def _copy_into_table(connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> int | None:
         """Return how many rows COPY says that it stored, None where one of them was there."""
         try:
             with connection.begin_nested():
-                return _copy(connection, target.name, target.columns, fields)
+                return _copy(connection, target.name, target.columns, rows)
         except psycopg.errors.UniqueViolation:
             return None
 
-    def _fates(self, connection: sa.Connection, target: Target, fields: Sequence[bytes]) -> bytes:
-        self._stage_numbered(connection, target, fields)
-        return self._look_up(connection, target, len(fields))
+    def _fates(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
+        self._stage_numbered(connection, target, rows)
+        return self._look_up(connection, target, len(rows))
 
     @staticmethod
-    def _stage_numbered(connection: sa.Connection, target: Target, fields: Sequence[bytes]) -> None:
+    def _stage_numbered(connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> None:
         _clear_stage(connection, target)
-        numbered = copy_fields.numbered(fields, len(target.columns))
+        numbered = ((copy_fields.integer(place), *row) for place, row in enumerate(rows))
         _copy(connection, target.stage, ("stage_ordinal", *target.columns), numbered)
 
     @staticmethod
@@ -106,10 +107,18 @@ def _cursor(connection: sa.Connection) -> psycopg.Cursor[Any]:
     return driver.cursor()
 
 
-def _copy(connection: sa.Connection, table: str, columns: tuple[str, ...], rows: Iterable[bytes]) -> int:
+def _copy(connection: sa.Connection, table: str, columns: tuple[str, ...], rows: Iterable[tuple[Cell, ...]]) -> int:
+    """Copy `rows`, of cells, and return how many the server says that it stored.
+
+    They are sent while they are made: the server stores the first ones meanwhile.
+    """
+    waiting = iter(cast(Iterable[tuple[bytes, ...]], rows))
     with _cursor(connection) as cursor:
         with cursor.copy(f"COPY {table} ({listed(columns)}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
-            copy.write(copy_fields.whole(rows))
+            copy.write(copy_fields.BEGIN)
+            while block := copy_fields.encoded(islice(waiting, _AT_ONCE), len(columns)):
+                copy.write(block)
+            copy.write(copy_fields.END)
         return cursor.rowcount
 
 

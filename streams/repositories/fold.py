@@ -48,12 +48,9 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
 def apply(state: Repository | None, event: Event, now: Moment) -> tuple[Repository | None, Fetch | None]:
     """Return the state after `event`, and the fetch that is to be asked for, if any.
 
-    `state` is None for a repository that was never heard of. A repeat returns the very state that it was given; but a
-    fetch is asked for once more where the same record, by its offset, comes again: nobody knows whether the worker that
-    has died in between had asked.
+    `state` is None for a repository that was never heard of. A repeat returns the very state that it was given, and
+    asks for nothing: what a state has asked for was sent before the state was written.
     """
-    if state is not None and state.asked == now.offset and state.state is RepositoryState.FETCHING:
-        return state, _fetch(state)
     after = _after(state, event, now)
     if after is None or after is state:
         return after, None

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import pytest
 
 from producers.media.identifying import look_at
-from streams.liveness import GroupLag
 from tallystick.cli.media import stages
 from tallystick.contracts import listings
 from tallystick.contracts.media import ARCHIVED, COPIED, ENUMERATED, LOADED, ExitCode, Found
 from tallystick.contracts.stages import Verdict, decode_command
 from tallystick.contracts.topics import STAGE_COMMANDS
 from tallystick.kafka.consuming import read_whole
+from tallystick.kafka.groups import Group
 from tallystick.kafka.publisher import Publisher
 from tallystick.settings import Settings
 from tallystick.storage.store import Store
@@ -128,8 +128,8 @@ def test_commands_that_come_once_more_are_answered_and_nothing_is_done_again(
         publisher.send(topic, key=medium.encode(), value=value)
     publisher.flush()
     eventually(revision, until=lambda now: now >= answered)
-    worker = GroupLag(world.settings, "media-worker", (STAGE_COMMANDS,))
-    eventually(worker.committed, until=lambda behind: not behind)
+    worker = Group(world.settings, "media-worker", STAGE_COMMANDS)
+    eventually(worker.behind, until=lambda behind: not behind)
     assert seen() == before
 
 

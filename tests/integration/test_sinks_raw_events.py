@@ -69,6 +69,20 @@ def test_the_same_event_from_another_source_is_present_and_two_of_a_kind_are_one
     assert query(engine, ROWS) == [(15,)]
 
 
+def test_repeats_in_the_middle_of_a_large_batch_leave_no_row_out(
+    place: Settings, engine: sa.Engine, publisher: Publisher
+) -> None:
+    for slice_ in range(40):
+        send_slice(publisher, place, events(500, first=500 * slice_), session=f"s{slice_ % 7}")
+        if slice_ % 15 == 5:
+            send_slice(publisher, place, events(500, first=500 * slice_), session=f"s{slice_ % 7}", source=OTHER)
+    publisher.flush()
+    with running(place, "raw_events"):
+        wait_until_observed(place, "raw_events", (20_000, 0, 0))
+        wait_until_observed(place, "raw_events", (0, 1_500, 0), OTHER)
+    assert query(engine, ROWS) == [(20_000,)]
+
+
 def test_rows_that_the_database_drops_in_silence_are_not_counted(
     place: Settings, engine: sa.Engine, publisher: Publisher
 ) -> None:

@@ -49,7 +49,6 @@ def test_json_is_text_behind_its_version() -> None:
 
 
 @given(st.lists(st.lists(st.binary(), min_size=2, max_size=2), max_size=5))
-def test_numbered_rows_have_their_place_before_their_fields(contents: list[list[bytes]]) -> None:
-    fields = [b"".join(map(copy_fields.text, row)) for row in contents]
-    rows = copy_fields.numbered([copy_fields.row_header(2) + row for row in fields], 2)
-    assert rows == [copy_fields.row_header(3) + copy_fields.integer(place) + row for place, row in enumerate(fields)]
+def test_each_row_is_its_fields_behind_their_number(contents: list[list[bytes]]) -> None:
+    rows = [[copy_fields.text(content) for content in row] for row in contents]
+    assert copy_fields.encoded(rows, 2) == b"".join(b"\0\2" + first + second for first, second in rows)

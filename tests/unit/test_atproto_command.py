@@ -1,7 +1,6 @@
 """`tally atproto …`: what is refused, which roles it runs, how it knows that a backfill is over."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -211,19 +210,19 @@ def test_a_service_goes_on_as_long_as_that_is_of_use(
 
 
 def test_what_follows_is_waited_for_hop_by_hop() -> None:
-    at = {"first": {0: 0, 1: 5}, "second": {0: 7}}
-    ends = {"first": {0: 3, 1: 5}, "second": {0: 7}}
+    here, there = ("topic", 0), ("topic", 1)
+    at = {"first": {here: 0, there: 5}, "second": {here: 7}}
+    ends = {"first": {here: 3, there: 5}, "second": {here: 7}}
 
     def hop(name: str) -> Hop:
-        look: Callable[[], dict[int, int]] = lambda: dict(at[name])  # noqa: E731
-        return Hop(name, lambda: dict(ends[name]), look)
+        return Hop(name, lambda: dict(ends[name]), lambda: dict(at[name]))
 
     course = Course([hop("first"), hop("second")])
     assert (course.look(), course.waits_for) == (False, "first")
-    ends["first"][0], ends["second"][0] = 9, 8
-    at["first"][0] = 3
+    ends["first"][here], ends["second"][here] = 9, 8
+    at["first"][here] = 3
     assert (course.look(), course.waits_for) == (False, "second"), "what came after the look doesn't count"
-    at["second"][0] = 8
+    at["second"][here] = 8
     assert (course.look(), course.waits_for) == (True, "")
 
 

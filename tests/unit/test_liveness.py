@@ -1,10 +1,10 @@
 """Progress as the sign of life: told as what Kafka says at one time after another."""
 
-from collections.abc import Mapping
-
 import pytest
 
-from streams.liveness import Place, StallWatch
+from streams.liveness import StallWatch
+from tallystick.errors import ServiceError
+from tallystick.kafka.groups import Offsets, Place
 
 EVENTS: Place = ("cowrie.events", 0)
 
@@ -14,10 +14,12 @@ class Told:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.behind: Mapping[Place, int] = {}
+        self.told: Offsets | None = {}
 
-    def committed(self) -> Mapping[Place, int]:
-        return self.behind
+    def behind(self) -> Offsets:
+        if self.told is None:
+            raise ServiceError("Kafka doesn't answer")
+        return self.told
 
     def clock(self) -> float:
         return self.now
@@ -30,13 +32,14 @@ class Told:
         pytest.param([(0, {EVENTS: 5}), (19, {EVENTS: 5})], [], id="a short stand is no stall"),
         pytest.param([(0, {EVENTS: 5}), (21, {EVENTS: 5})], [EVENTS], id="work that nobody does is a stall"),
         pytest.param([(0, {EVENTS: 5}), (15, {EVENTS: 6}), (30, {EVENTS: 6})], [], id="any progress begins anew"),
+        pytest.param([(0, {EVENTS: 5}), (15, None), (30, {EVENTS: 5})], [], id="so does Kafka's silence"),
         pytest.param([(0, {EVENTS: 5}), (15, {}), (30, {EVENTS: 5})], [], id="having caught up begins anew"),
     ],
 )
-def test_a_stall_is_work_without_progress(looks: list[tuple[float, dict[Place, int]]], stalled: list[Place]) -> None:
+def test_a_stall_is_work_without_progress(looks: list[tuple[float, Offsets | None]], stalled: list[Place]) -> None:
     told = Told()
     watch = StallWatch(told, clock=told.clock)
     found: list[Place] = []
-    for told.now, told.behind in looks:
+    for told.now, told.told in looks:
         found = watch.stalled()
     assert found == stalled

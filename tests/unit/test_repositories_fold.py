@@ -175,10 +175,9 @@ def test_a_changed_setting_takes_effect_with_the_next_commit() -> None:
     assert (state.state, len(fetches)) == (FETCHING, 1)
 
 
-def test_the_same_record_once_more_asks_for_the_same_fetch_once_more() -> None:
-    state, (fetch,) = tell(commit(1), commit(3))
-    assert apply(state, commit(3), Moment(1, minute(59))) == (state, fetch)
-    assert apply(state, commit(3), Moment(2, minute(59))) == (state, None)
+def test_the_same_record_once_more_asks_for_nothing() -> None:
+    state, _ = tell(commit(1), commit(3))
+    assert apply(state, commit(3), Moment(1, minute(59))) == (state, None)
 
 
 def test_only_the_newest_links_are_kept() -> None:

@@ -18,7 +18,7 @@ from sinks.schema import source_stages
 from sinks.standing import read_time
 from tallystick.cli.atproto.asking import Asked
 from tallystick.cli.atproto.counting import Counts, Trouble, Wanted, read_counts, read_missing, read_troubles
-from tallystick.cli.atproto.passing import Course, Group, Hop, sink_passed
+from tallystick.cli.atproto.passing import Course, Hop, sink_passed
 from tallystick.cli.atproto.planning import plan_of
 from tallystick.cli.progress import Stage, View
 from tallystick.cli.service import Service
@@ -27,6 +27,7 @@ from tallystick.contracts.topics import SOURCE_STAGES, STAGES
 from tallystick.database.engine import make_engine
 from tallystick.database.errors import is_transient
 from tallystick.errors import ServiceError
+from tallystick.kafka.groups import Group
 from tallystick.logs import get_logger
 from tallystick.settings import Settings
 from tallystick.supervision.exits import Exit, ExitReason, last_words
