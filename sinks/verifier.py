@@ -16,8 +16,8 @@ and the consumer, which is paused while there is something to wait for, is left 
 import functools
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 import msgspec
@@ -123,13 +123,7 @@ class Verifier:
         started = time.monotonic()
         inspection = INSPECTIONS.get(command.kind, NOBODY)
         polled = told = started
-        with ExitStack() as ending:
-            poll: Callable[[float], list[Message]] | None = None
-
-            def sleep(seconds: float) -> None:
-                nonlocal poll
-                poll = poll or ending.enter_context(paused(self._consumer))
-                self._waiting += poll(seconds)
+        with self._at_work() as sleep:
 
             def progress() -> None:
                 nonlocal polled, told
@@ -159,6 +153,23 @@ class Verifier:
         log.info("looked", source=command.source, stage=command.stage, found=seen.found, seconds=seconds)
         return answer_of(command, seen)
 
+    @contextmanager
+    def _at_work(self) -> Iterator[Callable[[float], None]]:
+        """Yield a function that sleeps some seconds and stays in the group.
+
+        The consumer is paused when it is first called: most commands are done before, and after a pause Kafka is asked
+        once more for what librdkafka held already.
+        """
+        poll: Callable[[float], list[Message]] | None = None
+        with ExitStack() as ending:
+
+            def sleep(seconds: float) -> None:
+                nonlocal poll
+                poll = poll or ending.enter_context(paused(self._consumer))
+                self._waiting += poll(seconds)
+
+            yield sleep
+
     def _await_tables(
         self,
         command: Command,
@@ -182,10 +193,7 @@ class Verifier:
             sleep(_LOOK_SECONDS)
 
     def _settled_recount(self, source: str, stop: Callable[[], bool]) -> Recount:
-        with paused(self._consumer) as poll:
-
-            def sleep(seconds: float) -> None:
-                self._waiting += poll(seconds)
+        with self._at_work() as sleep:
 
             def ask(question: Callable[[sa.Connection], T]) -> T:
                 return self._ask(question, stop=stop, sleep=sleep)
