@@ -1,6 +1,6 @@
 """A session's state while events are added to it: what all kinds of events share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from streams.sessions.bounded import Bound, Bounded
@@ -48,22 +48,25 @@ class Aggregate:
         self._kinds = Bounded("kinds", state.kinds, BOUNDS["kinds"], int, state.cut, state.limits)
         self._settle()
 
-    def count(self, event: Event, at: str, new: int) -> None:
-        """Add what every event tells: that it happened, when, of which kind it is, and who talks to whom."""
+    def count(self, events: Sequence[Event], times: Sequence[str], news: Sequence[int]) -> None:
+        """Add what all events tell: that they happened, when, of which kind they are, and who talks to whom."""
         state = self.state
-        state.event_count += new
-        if at > state.last_event_at:
-            state.last_event_at = at
-        if at < state.first_event_at or not state.first_event_at:
-            state.first_event_at = at
-        eventid, kinds = event.eventid, self._kinds.entries
-        if eventid in kinds:
-            kinds[eventid] += new
-        elif new and self._kinds.admits(eventid):
-            kinds[eventid] = 1
-        # The addresses of a tunnel's events are its target and, in Cowrie 2, whatever origin the client made up.
-        if at <= self._settled and not eventid.startswith("cowrie.direct-tcpip."):
-            self._add_addresses(event, at)
+        state.event_count += sum(news)
+        first, last = min(times), max(times)
+        if last > state.last_event_at:
+            state.last_event_at = last
+        if first < state.first_event_at or not state.first_event_at:
+            state.first_event_at = first
+        kinds = self._kinds.entries
+        for event, at, new in zip(events, times, news, strict=True):
+            eventid = event.eventid
+            if eventid in kinds:
+                kinds[eventid] += new
+            elif new and self._kinds.admits(eventid):
+                kinds[eventid] = 1
+            # The addresses of a tunnel's events are its target and, in Cowrie 2, whatever origin the client made up.
+            if at <= self._settled and not eventid.startswith("cowrie.direct-tcpip."):
+                self._add_addresses(event, at)
 
     def risk(self, points: int) -> None:
         """Take the score of an event."""
