@@ -22,7 +22,7 @@ BOUNDS = {
 }
 _CONTENT: dict[str, Callable[[Any], str]] = {
     "commands": lambda seen: seen.normalized,
-    "logins": lambda seen: f"{seen.username}\0{seen.password}\0{seen.fingerprint}\0{seen.succeeded:d}",
+    "logins": lambda seen: f"{seen.username}\0{seen.password}\0{seen.fingerprint}\0{'1' if seen.succeeded else '0'}",
     "files": lambda seen: f"{seen.how}\0{seen.shasum}\0{seen.url}\0{seen.filename}",
     "tunnels": lambda seen: f"{seen.dst_ip}\0{seen.dst_port}",
     "keys": lambda seen: f"{seen.fingerprint}\0{seen.type}\0{seen.username}",
@@ -52,7 +52,8 @@ class Aggregate:
         """Add what all events tell: that they happened, when, of which kind they are, and who talks to whom."""
         state = self.state
         state.event_count += sum(news)
-        first, last = min(times), max(times)
+        in_order = sorted(times)  # they usually are, so this is less than a minimum and a maximum
+        first, last = in_order[0], in_order[-1]
         if last > state.last_event_at:
             state.last_event_at = last
         if first < state.first_event_at or not state.first_event_at:
@@ -97,14 +98,17 @@ class Aggregate:
         self._kinds.trim()
         for name, bounded in self._lists.items():
             bounded.trim()
-            in_order = sorted((seen.first, seen.position, key) for key, seen in bounded.entries.items())
-            setattr(self.state, name, [bounded.entries[key] for _, _, key in in_order])
+            in_order = [*bounded.entries.values()]
+            if len(in_order) > 1:
+                ranked = sorted([(seen.first, seen.position, key, seen) for key, seen in bounded.entries.items()])
+                in_order = [seen for _, _, _, seen in ranked]
+            setattr(self.state, name, in_order)
 
     def _settle(self) -> None:
         """Note the time after which no event can change an address, so that most events cost one comparison."""
         state = self.state
         addresses = (state.src_ip, state.src_port, state.dst_ip, state.dst_port, state.protocol)
-        self._settled = max([_NEVER if first is None else first.at for first in addresses])
+        self._settled = _NEVER if None in addresses else max([first.at for first in addresses if first is not None])
 
     def _add_addresses(self, event: Event, at: str) -> None:
         state = self.state

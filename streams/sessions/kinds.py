@@ -38,13 +38,13 @@ def _add_command(session: Aggregate, event: Event, at: str, position: int, new: 
     failed = new if event.eventid == "cowrie.command.failed" else 0
     session.state.command_count += new
     session.state.command_failed += failed
-    command = read_command(event.input or "")
-    if not command.normalized:
+    normalized, cut_chars, risk, keys = read_command(event.input or "")
+    if not normalized:
         return
-    session.risk(command.risk)
-    if command.keys and event.eventid == "cowrie.command.input":
-        _add_injected(session, command.keys, at, position, new)
-    seen = session.see("commands", CommandSeen(new, at, at, position, normalized=command.normalized), new)
+    session.risk(risk)
+    if keys and event.eventid == "cowrie.command.input":
+        _add_injected(session, keys, at, position, new)
+    seen = session.see("commands", CommandSeen(new, at, at, position, normalized=normalized), new)
     if seen is None:
         return
     if event.eventid == "cowrie.command.input":
@@ -53,10 +53,10 @@ def _add_command(session: Aggregate, event: Event, at: str, position: int, new: 
         seen.reported += new
         seen.failed += failed
     seen.occurrences = max(seen.typed, seen.reported)
-    if command.high_risk:
+    if risk:
         seen.high_risk = True
-    if command.cut_chars > seen.cut_chars:
-        seen.cut_chars = command.cut_chars
+    if cut_chars > seen.cut_chars:
+        seen.cut_chars = cut_chars
 
 
 def _add_injected(session: Aggregate, keys: tuple[InjectedKey, ...], at: str, position: int, new: int) -> None:
