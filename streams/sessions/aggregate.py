@@ -76,9 +76,7 @@ class Aggregate:
 
     def see(self, name: str, seen: S, new: int) -> S | None:
         """Add what was seen once to the list `name`; return the list's own entry for it, None where it is kept out."""
-        bounded = self._lists.get(name)
-        if bounded is None:
-            bounded = self._lists[name] = self._open(name)
+        bounded = self._lists.get(name) or self._open(name)
         key = _CONTENT[name](seen)
         known: S | None = bounded.entries.get(key)
         if known is None:
@@ -121,8 +119,10 @@ class Aggregate:
 
     def _open(self, name: str) -> Bounded[Any]:
         content, state = _CONTENT[name], self.state
-        entries = {content(seen): seen for seen in getattr(state, name)}
-        return Bounded(name, entries, BOUNDS[name], _events, state.cut, state.limits)
+        known = getattr(state, name)
+        entries = {content(seen): seen for seen in known} if known else {}
+        opened = self._lists[name] = Bounded(name, entries, BOUNDS[name], _events, state.cut, state.limits)
+        return opened
 
 
 def _events(seen: Seen) -> int:
