@@ -1,6 +1,6 @@
 """A session's state while events are added to it: what all kinds of events share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from streams.sessions.bounded import Bound, Bounded
@@ -22,7 +22,7 @@ BOUNDS = {
 }
 _CONTENT: dict[str, Callable[[Any], str]] = {
     "commands": lambda seen: seen.normalized,
-    "logins": lambda seen: f"{seen.username}\0{seen.password}\0{seen.fingerprint}\0{seen.succeeded:d}",
+    "logins": lambda seen: f"{seen.username}\0{seen.password}\0{seen.fingerprint}\0{'1' if seen.succeeded else '0'}",
     "files": lambda seen: f"{seen.how}\0{seen.shasum}\0{seen.url}\0{seen.filename}",
     "tunnels": lambda seen: f"{seen.dst_ip}\0{seen.dst_port}",
     "keys": lambda seen: f"{seen.fingerprint}\0{seen.type}\0{seen.username}",
@@ -48,22 +48,26 @@ class Aggregate:
         self._kinds = Bounded("kinds", state.kinds, BOUNDS["kinds"], int, state.cut, state.limits)
         self._settle()
 
-    def count(self, event: Event, at: str, new: int) -> None:
-        """Add what every event tells: that it happened, when, of which kind it is, and who talks to whom."""
+    def count(self, events: Sequence[Event], times: Sequence[str], news: Sequence[int]) -> None:
+        """Add what all events tell: that they happened, when, of which kind they are, and who talks to whom."""
         state = self.state
-        state.event_count += new
-        if at > state.last_event_at:
-            state.last_event_at = at
-        if at < state.first_event_at or not state.first_event_at:
-            state.first_event_at = at
-        eventid, kinds = event.eventid, self._kinds.entries
-        if eventid in kinds:
-            kinds[eventid] += new
-        elif new and self._kinds.admits(eventid):
-            kinds[eventid] = 1
-        # The addresses of a tunnel's events are its target and, in Cowrie 2, whatever origin the client made up.
-        if at <= self._settled and not eventid.startswith("cowrie.direct-tcpip."):
-            self._add_addresses(event, at)
+        state.event_count += sum(news)
+        in_order = sorted(times)  # they usually are, so this is less than a minimum and a maximum
+        first, last = in_order[0], in_order[-1]
+        if last > state.last_event_at:
+            state.last_event_at = last
+        if first < state.first_event_at or not state.first_event_at:
+            state.first_event_at = first
+        kinds = self._kinds.entries
+        for event, at, new in zip(events, times, news, strict=True):
+            eventid = event.eventid
+            if eventid in kinds:
+                kinds[eventid] += new
+            elif new and self._kinds.admits(eventid):
+                kinds[eventid] = 1
+            # The addresses of a tunnel's events are its target and, in Cowrie 2, whatever origin the client made up.
+            if at <= self._settled and not eventid.startswith("cowrie.direct-tcpip."):
+                self._add_addresses(event, at)
 
     def risk(self, points: int) -> None:
         """Take the score of an event."""
@@ -72,9 +76,7 @@ class Aggregate:
 
     def see(self, name: str, seen: S, new: int) -> S | None:
         """Add what was seen once to the list `name`; return the list's own entry for it, None where it is kept out."""
-        bounded = self._lists.get(name)
-        if bounded is None:
-            bounded = self._lists[name] = self._open(name)
+        bounded = self._lists.get(name) or self._open(name)
         key = _CONTENT[name](seen)
         known: S | None = bounded.entries.get(key)
         if known is None:
@@ -94,14 +96,17 @@ class Aggregate:
         self._kinds.trim()
         for name, bounded in self._lists.items():
             bounded.trim()
-            in_order = sorted((seen.first, seen.position, key) for key, seen in bounded.entries.items())
-            setattr(self.state, name, [bounded.entries[key] for _, _, key in in_order])
+            in_order = [*bounded.entries.values()]
+            if len(in_order) > 1:
+                ranked = sorted([(seen.first, seen.position, key, seen) for key, seen in bounded.entries.items()])
+                in_order = [seen for _, _, _, seen in ranked]
+            setattr(self.state, name, in_order)
 
     def _settle(self) -> None:
         """Note the time after which no event can change an address, so that most events cost one comparison."""
         state = self.state
         addresses = (state.src_ip, state.src_port, state.dst_ip, state.dst_port, state.protocol)
-        self._settled = max([_NEVER if first is None else first.at for first in addresses])
+        self._settled = _NEVER if None in addresses else max([first.at for first in addresses if first is not None])
 
     def _add_addresses(self, event: Event, at: str) -> None:
         state = self.state
@@ -114,8 +119,10 @@ class Aggregate:
 
     def _open(self, name: str) -> Bounded[Any]:
         content, state = _CONTENT[name], self.state
-        entries = {content(seen): seen for seen in getattr(state, name)}
-        return Bounded(name, entries, BOUNDS[name], _events, state.cut, state.limits)
+        known = getattr(state, name)
+        entries = {content(seen): seen for seen in known} if known else {}
+        opened = self._lists[name] = Bounded(name, entries, BOUNDS[name], _events, state.cut, state.limits)
+        return opened
 
 
 def _events(seen: Seen) -> int:

@@ -22,7 +22,7 @@ class Bound(NamedTuple):
     entry_bytes: int
 
 
-class Bounded(Generic[T]):
+class Bounded(msgspec.Struct, Generic[T]):
     """Distinct things by content, of which those are kept that have the lowest ranks and together fit the bound.
 
     A thing's rank is a digest of its key, and what it costs depends on its key alone. So what is kept is a function of
@@ -33,33 +33,26 @@ class Bounded(Generic[T]):
     `cut[name]` counts the events of what is not kept, `limits[name]` is the lowest rank not kept; both are the state's.
     """
 
-    __slots__ = ("_bound", "_cut", "_events", "_limits", "_name", "entries")
-
-    def __init__(
-        self,
-        name: str,
-        entries: dict[str, T],
-        bound: Bound,
-        events: Callable[[T], int],
-        cut: dict[str, int],
-        limits: dict[str, int],
-    ) -> None:
-        self.entries = entries
-        self._name, self._bound, self._events, self._cut, self._limits = name, bound, events, cut, limits
+    name: str
+    entries: dict[str, T]
+    bound: Bound
+    events: Callable[[T], int]
+    cut: dict[str, int]
+    limits: dict[str, int]
 
     def admits(self, key: str) -> bool:
         """Say whether a thing that is not among `entries` may be added; where not, one event more counts as cut."""
-        limit = self._limits.get(self._name)
+        limit = self.limits.get(self.name)
         if limit is None or _rank(key) < limit:
             return True
-        self._cut[self._name] = self._cut.get(self._name, 0) + 1
+        self.cut[self.name] = self.cut.get(self.name, 0) + 1
         return False
 
     def trim(self) -> None:
         """Drop the entries of the highest ranks until the others fit the bound."""
         if len(self.entries) <= FEW:
             return
-        most, fixed = self._bound
+        most, fixed = self.bound
         if sum(map(len, self.entries)) * _WORST_BYTES_PER_CHAR + len(self.entries) * fixed <= most:
             return
         used = 0
@@ -67,9 +60,9 @@ class Bounded(Generic[T]):
         for index, (rank, key) in enumerate(ranked):
             used += len(_encode(key)) + fixed
             if used > most:
-                dropped = sum(self._events(self.entries.pop(key)) for _, key in ranked[index:])
-                self._cut[self._name] = self._cut.get(self._name, 0) + dropped
-                self._limits[self._name] = rank
+                dropped = sum(self.events(self.entries.pop(key)) for _, key in ranked[index:])
+                self.cut[self.name] = self.cut.get(self.name, 0) + dropped
+                self.limits[self.name] = rank
                 return
 
 

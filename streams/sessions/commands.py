@@ -23,11 +23,6 @@ class Command(NamedTuple):
     risk: int
     keys: tuple[InjectedKey, ...]
 
-    @property
-    def high_risk(self) -> bool:
-        """Whether it does one of the things that are typical of an intrusion."""
-        return self.risk > 0
-
 
 def read_command(text: str) -> Command:
     """Return the command that was typed as `text`. Bots type the same again and again, so the latest are remembered."""

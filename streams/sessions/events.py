@@ -1,5 +1,6 @@
 """The fields of a Cowrie event that a session is folded from, under their names in all versions."""
 
+from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from types import NoneType
 from typing import get_args
@@ -7,7 +8,7 @@ from typing import get_args
 import msgspec
 
 from tallystick.contracts.cowrie import MAX_NAME_CHARS, UnreadableLine, parse_tolerantly, read_envelope
-from tallystick.contracts.timestamps import canonical
+from tallystick.contracts.timestamps import are_canonical, canonical
 
 
 class Event(msgspec.Struct, gc=False):
@@ -61,10 +62,31 @@ def read_event(line: bytes, zone: tzinfo = UTC) -> tuple[Event, str]:
         at = canonical(event.time if event.timestamp is None else event.timestamp, zone)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _read_tolerantly(line, zone)
-    eventid = event.eventid
-    if eventid.isascii() and eventid.isprintable() and 0 < len(eventid) <= MAX_NAME_CHARS:
+    if _are_usual({event.eventid}):
         return event, at
     return _read_tolerantly(line, zone)
+
+
+def read_events(lines: Sequence[bytes]) -> tuple[list[Event], Sequence[str]] | None:
+    """Return what `read_event` does for each line, events and times apart, in less time; None where one is unusual.
+
+    None says nothing about which line that is, nor that it is wrong: read them one by one.
+    """
+    try:
+        events = list(map(_decode, lines))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    times = [event.timestamp for event in events]
+    if are_canonical(times) and _are_usual({event.eventid for event in events}):
+        return events, times
+    return None
+
+
+def _are_usual(names: set[str]) -> bool:
+    text = "".join(names)
+    if not (text.isascii() and text.isprintable()) or "" in names:
+        return False
+    return len(text) <= MAX_NAME_CHARS or max(map(len, names)) <= MAX_NAME_CHARS
 
 
 def _read_tolerantly(line: bytes, zone: tzinfo) -> tuple[Event, str]:

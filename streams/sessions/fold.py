@@ -7,14 +7,15 @@ import sys
 from array import array
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
+from typing import NamedTuple
 
 import msgspec
 
 from streams.sessions.aggregate import Aggregate
 from streams.sessions.bounded import Bound, Bounded
-from streams.sessions.events import read_event
-from streams.sessions.kinds import add_event
-from tallystick.contracts.cowrie import SessionState, UnreadableLine, event_digest
+from streams.sessions.events import Event, read_event, read_events
+from streams.sessions.kinds import add_events
+from tallystick.contracts.cowrie import SessionState, UnreadableLine, event_digests
 
 MAX_DIGESTS = 16_384
 _SOURCES = Bound(max_bytes=60_000, entry_bytes=24)
@@ -27,6 +28,16 @@ class Unfoldable(msgspec.Struct, frozen=True):
     event: bytes
     reason: str
     detail: str = ""
+
+
+class _Read(NamedTuple):
+    """What could be read of a slice, each event's parts at the same index, and what could not."""
+
+    positions: Sequence[int]
+    lines: Sequence[bytes]
+    events: Sequence[Event]
+    times: Sequence[str]
+    unfoldable: list[Unfoldable]
 
 
 class SessionFold:
@@ -61,28 +72,11 @@ class SessionFold:
         Returns the events that are no events, which leave the state as it was; a producer lets none of them pass.
         Never raises for what an event holds. Raises ValueError where positions and events differ in number.
         """
-        unfoldable = []
-        digests, undecided = self._digests, self._undecided
-        watermark = self._sources.entries.get(source, -1)
-        for position, line in zip(positions, events, strict=True):
-            try:
-                event, at = read_event(line, zone)
-            except UnreadableLine as error:
-                unfoldable.append(Unfoldable(position, line, error.reason, error.detail))
-                continue
-            digest = event_digest(line)
-            if digest in digests:
-                new = 0
-            elif undecided is None or digest < undecided:
-                digests.add(digest)
-                new = 1
-            else:
-                new = 1 if position > watermark else 0
-            if position > watermark:
-                watermark = position
-            add_event(self._aggregate, event, at, position, new)
-        self._mark(source, watermark)
-        return unfoldable
+        read = _read(positions, events, zone)
+        if read.lines:
+            new = self._tell_new(source, read.positions, event_digests(read.lines))
+            add_events(self._aggregate, read.positions, read.events, read.times, new)
+        return read.unfoldable
 
     def state(self) -> SessionState:
         """Return the state in canonical form, ready to be encoded. It is the fold's own: encode it before going on."""
@@ -91,6 +85,29 @@ class SessionFold:
         self._keep_digests()
         self._state.revision = self._state.event_count
         return self._state
+
+    def _tell_new(self, source: str, positions: Sequence[int], digests: Sequence[int]) -> list[int]:
+        """Return for each event of a slice 1 where it is new, 0 where it is a repeat; from now on all are known."""
+        known, undecided = self._digests, self._undecided
+        watermark = self._sources.entries.get(source, -1)
+        distinct = set(digests)
+        if undecided is None and len(distinct) == len(digests) and known.isdisjoint(distinct):
+            known |= distinct
+            self._mark(source, max(watermark, *positions))
+            return [1] * len(digests)
+        new = []
+        for position, digest in zip(positions, digests, strict=True):
+            if digest in known:
+                new.append(0)
+            elif undecided is None or digest < undecided:
+                known.add(digest)
+                new.append(1)
+            else:
+                new.append(1 if position > watermark else 0)
+            if position > watermark:
+                watermark = position
+        self._mark(source, watermark)
+        return new
 
     def _mark(self, source: str, watermark: int) -> None:
         watermarks = self._sources.entries
@@ -108,3 +125,23 @@ class SessionFold:
         if sys.byteorder == "big":
             packed.byteswap()
         self._state.digests = packed.tobytes()
+
+
+def _read(positions: Sequence[int], lines: Sequence[bytes], zone: tzinfo) -> _Read:
+    found = read_events(lines)
+    if found is not None:
+        return _Read(positions, lines, *found, [])
+    kept: list[tuple[int, bytes, Event, str]] = []
+    unfoldable = []
+    for position, line in zip(positions, lines, strict=True):
+        try:
+            kept.append((position, line, *read_event(line, zone)))
+        except UnreadableLine as error:
+            unfoldable.append(Unfoldable(position, line, error.reason, error.detail))
+    return _Read(
+        [position for position, _, _, _ in kept],
+        [line for _, line, _, _ in kept],
+        [event for _, _, event, _ in kept],
+        [at for _, _, _, at in kept],
+        unfoldable,
+    )

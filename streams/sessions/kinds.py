@@ -3,7 +3,8 @@
 Each takes the aggregate, the event, its canonical time, its position, and `new`: 1, or 0 for a repeat.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from streams.sessions.aggregate import Aggregate
 from streams.sessions.commands import read_command
@@ -18,27 +19,32 @@ Adder = Callable[[Aggregate, Event, str, int, int], None]
 MAX_URL_CHARS = 1_024
 
 
-def add_event(session: Aggregate, event: Event, at: str, position: int, new: int) -> None:
-    """Add one event to a session: what every event tells, and what its kind tells."""
-    session.count(event, at, new)
-    eventid = event.eventid
-    session.risk(of_kind(eventid))
-    add = _ADDERS[eventid] if eventid in _ADDERS else _adder_of_unknown(eventid)
-    if add is not None:
-        add(session, event, at, position, new)
+def add_events(
+    session: Aggregate, positions: Sequence[int], events: Sequence[Event], times: Sequence[str], news: Sequence[int]
+) -> None:
+    """Add events to a session, at least one: what every event tells, and what its kind tells."""
+    session.count(events, times, news)
+    greatest = 0
+    for position, event, at, new in zip(positions, events, times, news, strict=True):
+        points, add = _KINDS.get(event.eventid) or _unknown_kind(event.eventid)
+        if points > greatest:
+            greatest = points
+        if add is not None:
+            add(session, event, at, position, new)
+    session.risk(greatest)
 
 
 def _add_command(session: Aggregate, event: Event, at: str, position: int, new: int) -> None:
     failed = new if event.eventid == "cowrie.command.failed" else 0
     session.state.command_count += new
     session.state.command_failed += failed
-    command = read_command(event.input or "")
-    if not command.normalized:
+    normalized, cut_chars, risk, keys = read_command(event.input or "")
+    if not normalized:
         return
-    session.risk(command.risk)
-    if command.keys and event.eventid == "cowrie.command.input":
-        _add_injected(session, command.keys, at, position, new)
-    seen = session.see("commands", CommandSeen(new, at, at, position, normalized=command.normalized), new)
+    session.risk(risk)
+    if keys and event.eventid == "cowrie.command.input":
+        _add_injected(session, keys, at, position, new)
+    seen = session.see("commands", CommandSeen(new, at, at, position, normalized=normalized), new)
     if seen is None:
         return
     if event.eventid == "cowrie.command.input":
@@ -47,10 +53,10 @@ def _add_command(session: Aggregate, event: Event, at: str, position: int, new: 
         seen.reported += new
         seen.failed += failed
     seen.occurrences = max(seen.typed, seen.reported)
-    if command.high_risk:
+    if risk:
         seen.high_risk = True
-    if command.cut_chars > seen.cut_chars:
-        seen.cut_chars = command.cut_chars
+    if cut_chars > seen.cut_chars:
+        seen.cut_chars = cut_chars
 
 
 def _add_injected(session: Aggregate, keys: tuple[InjectedKey, ...], at: str, position: int, new: int) -> None:
@@ -171,11 +177,15 @@ _ADDERS: dict[str, Adder | None] = {
     "cowrie.direct-tcpip.request": _add_tunnel,
     "cowrie.log.closed": None,
 }
+_KINDS = {eventid: (of_kind(eventid), add) for eventid, add in _ADDERS.items()}
 
 
-def _adder_of_unknown(eventid: str) -> Adder | None:
+@lru_cache(maxsize=1_024)
+def _unknown_kind(eventid: str) -> tuple[int, Adder | None]:
+    """Return what a kind without an adder of its own is worth, and the adder that its name suggests."""
+    add = None
     if "cowrie.command" in eventid:
-        return _add_command
-    if eventid.startswith("cowrie.login"):
-        return _add_login
-    return None
+        add = _add_command
+    elif eventid.startswith("cowrie.login"):
+        add = _add_login
+    return of_kind(eventid), add

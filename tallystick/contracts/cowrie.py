@@ -6,6 +6,8 @@ else is read by whoever needs it, because any field may be missing or of another
 
 import json
 import re
+import sys
+from array import array
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from itertools import repeat
@@ -236,6 +238,14 @@ def event_digest(line: bytes) -> int:
     """Return the identity of an event within its session: xxh3-64 of the line without its end, as a signed integer."""
     digest = xxhash.xxh3_64_intdigest(line)
     return digest - (1 << 64) if digest >> 63 else digest
+
+
+def event_digests(lines: Sequence[bytes]) -> Sequence[int]:
+    """Return the `event_digest` of each line, in less time."""
+    digests = array("q", b"".join(map(xxhash.xxh3_64_digest, lines)))
+    if sys.byteorder == "little":  # xxHash's canonical form is big-endian
+        digests.byteswap()
+    return digests
 
 
 class First(msgspec.Struct, array_like=True, frozen=True, gc=False):

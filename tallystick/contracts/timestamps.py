@@ -6,6 +6,7 @@ As text of fixed width it sorts as time does, so folds compare strings and never
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
 
 _CANONICAL = re.compile(
@@ -69,11 +70,14 @@ def canonical(value: object, zone: tzinfo = UTC) -> str:
         raise ValueError(f"time out of range: {value!r}") from error
 
 
-def are_canonical(values: Sequence[str]) -> bool:
-    """Return whether each of `values` is in canonical form: one search for all of them, as many are read at once."""
+def are_canonical(values: Sequence[Any]) -> TypeGuard[Sequence[str]]:
+    """Return whether each of `values` is text in canonical form: one search for all, as many are read at once."""
     if not values:
         return True
-    lines = "\n".join(values) + "\n"
+    try:
+        lines = "\n".join(values) + "\n"
+    except TypeError:
+        return False
     # The length tells of a value that has a line end within.
     return len(lines) == 28 * len(values) and _CANONICAL_LINES.fullmatch(lines) is not None
 

@@ -187,6 +187,19 @@ def test_the_fold_takes_whatever_a_reader_takes(line: bytes) -> None:
         assert found.startswith(("session", "sensor"))
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(EVENTS | HOSTILE | damaged(), max_size=6))
+def test_a_slice_is_what_its_events_are_one_by_one(lines: list[bytes]) -> None:
+    together, apart = SessionFold(SessionState("vm", "s")), SessionFold(SessionState("vm", "s"))
+    unfoldable = together.apply(source="log", positions=range(len(lines)), events=lines)
+    assert unfoldable == [
+        bad
+        for position, line in enumerate(lines)
+        for bad in apart.apply(source="log", positions=[position], events=[line])
+    ]
+    assert encode_state(together.state()) == encode_state(apart.state())
+
+
 @given(st.text(alphabet=st.characters() | st.sampled_from("\x00\ud800\udcff"), max_size=20))
 def test_printable_text_can_be_stored_and_is_final(text: str) -> None:
     stored = printable(text)

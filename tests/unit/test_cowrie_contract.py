@@ -176,6 +176,12 @@ def test_the_identity_of_an_event_is_its_bytes() -> None:
     assert cowrie.event_digest(b"") == 3_244_421_341_483_603_138
 
 
+def test_the_identities_of_many_events_are_those_of_each() -> None:
+    lines = [b"%d" % number for number in range(100)]
+    assert list(cowrie.event_digests(lines)) == [cowrie.event_digest(line) for line in lines]
+    assert list(cowrie.event_digests([])) == []
+
+
 ESCAPED = [
     pytest.param(
         "wget http://x/ ☃\n\t\x01", "wget http://x/ ☃\n\t\x01", id="all other text stays, control characters too"

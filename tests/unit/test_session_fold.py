@@ -347,6 +347,32 @@ def test_what_is_no_event_is_given_back_and_leaves_no_trace() -> None:
     assert session.state() == SessionState("vm", "s")
 
 
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        pytest.param({"eventid": "a" * (MAX_NAME_CHARS + 1)}, "eventid is not usable", id="a name that is too long"),
+        pytest.param({"eventid": ""}, "eventid is not usable", id="an empty name"),
+        pytest.param({"eventid": "a\nb"}, "eventid is not usable", id="a name with a line end"),
+        pytest.param({"timestamp": "never"}, "timestamp is not usable", id="no time"),
+        pytest.param({"timestamp": 1_764_000_000}, "", id="a time in another form is one"),
+        pytest.param({"src_port": "22"}, "", id="a field of another type is no matter"),
+    ],
+)
+def test_an_unusual_event_among_usual_ones_spoils_none_of_them(odd: dict[str, Any], reason: str) -> None:
+    lines = [event("login.failed", 1, username="a"), event("x", 2, **odd), event("login.failed", 3, username="b")]
+    session = SessionFold(SessionState("vm", "s"))
+    found = session.apply(source="log", positions=[3, 5, 8], events=lines)
+    assert [(each.position, each.reason) for each in found] == ([(5, reason)] if reason else [])
+    assert shown(session.state().logins, "username", "position") == [("a", 3), ("b", 8)]
+    assert session.state().event_count == (2 if reason else 3)
+
+
+def test_a_repeat_among_new_events_of_a_slice_counts_once() -> None:
+    one, two = event("login.failed", 1, username="a"), event("login.failed", 2, username="b")
+    state = folded(one, two, one)
+    assert (state.event_count, state.login_failed, state.sources) == (2, 2, {"log": 2})
+
+
 def test_positions_and_events_must_be_as_many() -> None:
     with pytest.raises(ValueError, match="argument 2"):
         SessionFold(SessionState("vm", "s")).apply(source="log", positions=[1], events=[event("x"), event("y")])

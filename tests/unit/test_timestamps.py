@@ -1,5 +1,7 @@
 """Event time: what is understood, and that what comes out sorts as time does."""
 
+from typing import Any
+
 import pytest
 
 from tallystick.contracts import timestamps
@@ -68,11 +70,13 @@ SEVERAL = [
     pytest.param([AT[:10], AT[10:]], False, id="one in two texts"),
     pytest.param([f"{AT}\n{AT[:10]}", AT[11:]], False, id="two in two texts that are parted elsewhere"),
     pytest.param([""], False, id="an empty text"),
+    pytest.param([AT, None], False, id="one is missing"),
+    pytest.param([1_764_000_000], False, id="one is a number"),
 ]
 
 
 @pytest.mark.parametrize(("values", "expected"), SEVERAL)
-def test_several_are_canonical_where_each_of_them_is(values: list[str], expected: bool) -> None:
+def test_several_are_canonical_where_each_of_them_is(values: list[Any], expected: bool) -> None:
     assert timestamps.are_canonical(values) is expected
 
 
