@@ -33,6 +33,8 @@ class PostgresqlWriter(Writer):
     small = staticmethod(copy_fields.integer)
     flag = staticmethod(copy_fields.boolean)
     null = copy_fields.NULL
+    common = staticmethod(b"".join)
+    event_row = staticmethod(copy_fields.event_row)
 
     def __init__(self) -> None:
         self._cautious = 0
