@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -127,7 +128,7 @@ def summary(state: SessionState) -> Row:
         _command_signature(state),
         _to_json(sorted(state.sources)).decode(),
         _to_json(state.kinds).decode(),
-        _to_json(state.cut).decode(),
+        _to_json(state.cut).decode() if state.cut else "{}",
         state.digests_complete,
         state.risk,
     )
@@ -200,7 +201,13 @@ def _number(first: First | None, most: int) -> int | None:
 
 def _password_hash(state: SessionState) -> str | None:
     tried = [login for login in state.logins if login.succeeded] or state.logins
-    return hashlib.sha256(tried[0].password.encode()).hexdigest() if tried else None
+    return _hash_of_password(tried[0].password) if tried else None
+
+
+@lru_cache(maxsize=4_096)
+def _hash_of_password(password: str) -> str:
+    """Return the SHA-256 of a password; they repeat, so that most are remembered."""
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def _command_signature(state: SessionState) -> str | None:
