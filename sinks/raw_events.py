@@ -27,14 +27,14 @@ TARGET = Target(
     columns=(
         "sensor",
         "session_id",
-        "digest",
         "source_id",
-        "source_offset",
         "event_type",
+        "risk_score",
+        "raw",
+        "digest",
+        "source_offset",
         "event_timestamp",
         "payload",
-        "raw",
-        "risk_score",
     ),
     key=("sensor", "session_id", "digest"),
     own=("source_id", "source_offset"),
@@ -65,9 +65,8 @@ class RawEvents(Sink[Row]):
         except msgspec.DecodeError as error:
             raise ContractError(f"not the key of a session: {record.key[:200]!r}") from error
         value = record.value or b""
-        sensor_cell, session_cell, source = map(self._name, (sensor, session, slice_.source))
-        writer = self._writer
-        as_json, as_number, as_moment, null = writer.json, writer.number, writer.moment, writer.null
+        common = self._writer.common(list(map(self._name, (sensor, session, slice_.source))))
+        make_row, digest_of, null = self._writer.event_row, cowrie.packed_digest, self._writer.null
         usual, scores = cowrie.read_envelopes(slice_.events, sensor), self._scores
         faithful = usual is not None and has_plain_text(value)
         rows, refused = [], []
@@ -75,24 +74,13 @@ class RawEvents(Sink[Row]):
             try:
                 envelope = known or cowrie.read_envelope(line, sensor, slice_.zone)
                 kind, score, points = self._kind(envelope.eventid)
-                payload, raw = (as_json(line), null) if faithful else self._faithful(line)
+                payload, raw = (line, null) if faithful else self._faithful(line)
             except UnreadableLine as error:
                 refused.append(Refusal(position, line, error.reason, error.detail))
                 continue
-            rows.append(
-                (
-                    sensor_cell,
-                    session_cell,
-                    as_number(cowrie.event_digest(line)),
-                    source,
-                    as_number(position),
-                    kind,
-                    as_moment(envelope.timestamp),
-                    payload,
-                    raw,
-                    score if points is None else scores[with_text(points, envelope.input)],
-                )
-            )
+            if points is not None:
+                score = scores[with_text(points, envelope.input)]
+            rows.append(make_row(common, kind, score, raw, digest_of(line), position, envelope.timestamp, payload))
         kept = _without(slice_, refused) if refused else (slice_.positions, slice_.events)
         return Decoded(
             entries=rows,
@@ -120,9 +108,9 @@ class RawEvents(Sink[Row]):
         kind, score = self._writer.text(eventid.encode()), self._scores[points]
         return kind, score, points if risk.is_command(eventid) else None
 
-    def _faithful(self, line: bytes) -> tuple[Cell, Cell]:
+    def _faithful(self, line: bytes) -> tuple[bytes, Cell]:
         payload = storable(line)
-        return self._writer.json(payload), self._writer.null if payload is line else self._writer.binary(line)
+        return payload, self._writer.null if payload is line else self._writer.binary(line)
 
 
 def is_plain(value: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from tallystick.contracts.cowrie import First, SessionState
 
 _SESSION = ("sensor", "session_id")
 _MAX_INT = (1 << 31) - 1
+_MAX_CACHED_CHARS = 1_024
 _to_json = msgspec.json.Encoder(order="deterministic").encode
 
 SUMMARIES = Target(
@@ -120,14 +122,14 @@ def summary(state: SessionState) -> Row:
         state.downloads_failed,
         state.uploads,
         state.tunnel_count,
-        sum(command.occurrences for command in state.commands if "authorized_keys" in command.normalized),
+        sum([command.occurrences for command in state.commands if "authorized_keys" in command.normalized]),
         len(set(fingerprints)),
         fingerprints[0] if fingerprints else None,
         _password_hash(state),
         _command_signature(state),
         _to_json(sorted(state.sources)).decode(),
         _to_json(state.kinds).decode(),
-        _to_json(state.cut).decode(),
+        _to_json(state.cut).decode() if state.cut else "{}",
         state.digests_complete,
         state.risk,
     )
@@ -200,10 +202,22 @@ def _number(first: First | None, most: int) -> int | None:
 
 def _password_hash(state: SessionState) -> str | None:
     tried = [login for login in state.logins if login.succeeded] or state.logins
-    return hashlib.sha256(tried[0].password.encode()).hexdigest() if tried else None
+    return _hash(tried[0].password) if tried else None
 
 
 def _command_signature(state: SessionState) -> str | None:
     if not state.commands:
         return None
-    return hashlib.sha256("\n".join(command.normalized for command in state.commands).encode()).hexdigest()
+    return _hash("\n".join([command.normalized for command in state.commands]))
+
+
+def _hash(text: str) -> str:
+    """Return the SHA-256 of `text`. Passwords and series of commands repeat, so that most answers are remembered."""
+    return _remembered_hash(text) if len(text) <= _MAX_CACHED_CHARS else _hash_anew(text)
+
+
+def _hash_anew(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_remembered_hash = lru_cache(maxsize=4_096)(_hash_anew)

@@ -42,6 +42,15 @@ class Writer(ABC):
     """Makes a cell of a truth value."""
     null: Cell
 
+    common: Callable[..., Any]
+    """Makes of a list of cells, with which many rows begin, what `event_row` takes."""
+    event_row: Callable[..., tuple[Cell, ...]]
+    """Makes a row for `insert_new` faster than cell by cell; what it holds may be several cells in one.
+
+    Of `common`, three cells (kind, score, exact bytes), two large integers (the digest, packed with its highest byte
+    first, and the position), a canonical time, and JSON.
+    """
+
     @abstractmethod
     def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
         """Insert those of `rows` whose key is not there yet, and return the fate of each (`counting.INSERTED` …).

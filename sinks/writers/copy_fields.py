@@ -4,10 +4,9 @@ The format is described under COPY in PostgreSQL's manual ("Binary Format"); wha
 The server reads it in three quarters of the time that text takes it: nothing is searched for ends and escapes.
 """
 
-import functools
 import struct
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 BEGIN = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -15,6 +14,7 @@ BEGIN = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 END = struct.pack(">h", -1)
 """What it ends with."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _length = struct.Struct(">i").pack
 
 NULL = _length(-1)
@@ -25,6 +25,7 @@ integer = partial(struct.Struct(">ii").pack, 4)
 boolean = partial(struct.Struct(">i?").pack, 1)
 """Makes a field of a truth value."""
 _jsonb = struct.Struct(">ib").pack
+_last_four = struct.Struct(">i8siqiqib").pack
 
 
 def text(content: bytes) -> bytes:
@@ -39,16 +40,18 @@ def jsonb(content: bytes) -> bytes:
 
 def timestamptz(moment: str) -> bytes:
     """Return a field of a canonical time (`contracts/timestamps.py`): the microseconds since the year 2000."""
-    return bigint(_minute(moment[:17]) + int(moment[17:19] + moment[20:26]))
+    return bigint((datetime.fromisoformat(moment) - _EPOCH) // _MICROSECOND)
+
+
+def event_row(
+    common: bytes, kind: bytes, score: bytes, raw: bytes, digest: bytes, position: int, moment: str, payload: bytes
+) -> tuple[bytes, ...]:
+    """Return the fields of a row: those of `bigint`, `timestamptz` and `jsonb` packed at once, for speed."""
+    at = (datetime.fromisoformat(moment) - _EPOCH) // _MICROSECOND
+    return common, kind, score, raw, _last_four(8, digest, 8, position, 8, at, len(payload) + 1, 1), payload
 
 
 def encoded(rows: Iterable[Sequence[bytes]], columns: int) -> bytes:
     """Return `rows` of `columns` fields as they stand between `BEGIN` and `END`."""
     header = struct.pack(">h", columns)
     return b"".join([header + b"".join(row) for row in rows])
-
-
-@functools.lru_cache(maxsize=4_096)
-def _minute(moment: str) -> int:
-    passed = datetime.fromisoformat(f"{moment}00+00:00") - _EPOCH
-    return (passed.days * 86_400 + passed.seconds) * 1_000_000

@@ -25,6 +25,22 @@ class SqliteWriter(Writer):
     small = staticmethod(int)
     flag = staticmethod(bool)
     null = None
+    common = staticmethod(tuple)
+
+    @staticmethod
+    def event_row(
+        common: tuple[Cell, ...],
+        kind: Cell,
+        score: Cell,
+        raw: Cell,
+        digest: bytes,
+        position: int,
+        moment: str,
+        payload: bytes,
+    ) -> tuple[Cell, ...]:
+        """See Writer."""
+        number = int.from_bytes(digest, "big", signed=True)
+        return (*common, kind, score, raw, number, position, moment, payload.decode())
 
     def insert_new(self, connection: sa.Connection, target: Target, rows: Sequence[tuple[Cell, ...]]) -> bytes:
         """See Writer."""

@@ -149,10 +149,11 @@ def read_envelopes(lines: Sequence[bytes], default_sensor: str = UNKNOWN_SENSOR)
         found = list(map(_decode_envelope, lines))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    names = "".join([envelope.eventid + envelope.session + envelope.sensor for envelope in found])
-    if not (names.isprintable() and timestamps.are_canonical([envelope.timestamp for envelope in found])):
+    sensors = {envelope.sensor for envelope in found}
+    names = [*sensors, *[envelope.eventid for envelope in found], *[envelope.session for envelope in found]]
+    if not ("".join(names).isprintable() and timestamps.are_canonical([envelope.timestamp for envelope in found])):
         return None
-    if "" not in {envelope.sensor for envelope in found}:
+    if "" not in sensors:
         return found
     return [msgspec.structs.replace(envelope, sensor=envelope.sensor or default_sensor) for envelope in found]
 
@@ -236,8 +237,11 @@ def read_session_key(key: bytes) -> tuple[str, str]:
 
 def event_digest(line: bytes) -> int:
     """Return the identity of an event within its session: xxh3-64 of the line without its end, as a signed integer."""
-    digest = xxhash.xxh3_64_intdigest(line)
-    return digest - (1 << 64) if digest >> 63 else digest
+    return int.from_bytes(packed_digest(line), "big", signed=True)
+
+
+packed_digest = xxhash.xxh3_64_digest
+"""Returns the same as eight bytes, the highest first."""
 
 
 def event_digests(lines: Sequence[bytes]) -> Sequence[int]:
