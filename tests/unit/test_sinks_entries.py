@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+import pytest
+
 from sinks.entries import Entries
 
 
@@ -48,3 +50,16 @@ def test_length_and_places_are_those_of_all() -> None:
     assert entries[2] == 3
     assert len(entries) == 3
     assert entries[1:] == [2, 3]
+
+
+def test_that_they_could_not_be_made_is_never_taken_for_their_end() -> None:
+    def parts() -> Iterator[Sequence[int]]:
+        yield [1]
+        raise UnicodeError("a bug")
+
+    entries = Entries(parts())
+    for _ in range(2):
+        with pytest.raises(UnicodeError, match="a bug"):
+            list(entries)
+        with pytest.raises(UnicodeError, match="a bug"):
+            len(entries)
