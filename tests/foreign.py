@@ -1,21 +1,20 @@
 """A topic as Cowrie's own Kafka output writes it: one event a record, in Python's spacing, without a key."""
 
-import gzip
 import json
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.cimpl import NewTopic
 
 from tallystick.kafka.config import client_config
 from tallystick.kafka.topics import admin
 from tallystick.settings import Settings
-from tests.support import SAMPLE, eventually
+from tests import sample
+from tests.support import eventually
 
-SAMPLE_LINES = gzip.decompress(SAMPLE.read_bytes()).splitlines()
-SAMPLE_RECORDS = [json.dumps(json.loads(line)).encode() for line in SAMPLE_LINES]
+SAMPLE_RECORDS = [json.dumps(json.loads(line)).encode() for line in sample.LINES]
 
 
 class Foreign:
@@ -23,13 +22,14 @@ class Foreign:
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.name, self._settings = name, settings
-        self._producer = Producer(client_config(settings, client_id="foreign"))
         self._admin = admin(settings)
 
     def create(self, partitions: int) -> None:
         new = NewTopic(self.name, num_partitions=partitions, replication_factor=1)
         self._admin.create_topics([new])[self.name].result()
         eventually(self._is_led)
+        # Another one each time: it would remember that a topic of this name was deleted.
+        self._producer = Producer(client_config(self._settings, client_id="foreign"))
 
     def _is_led(self) -> bool:
         found = self._admin.list_topics(self.name).topics[self.name]
@@ -40,10 +40,17 @@ class Foreign:
 
     def write(self, values: Iterable[bytes | None], *, partition: int = -1) -> None:
         """Write records and wait for their acknowledgement."""
+        refused: list[str] = []
+
+        def acknowledged(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                refused.append(error.str())
+
         for value in values:
-            self._producer.produce(self.name, value, partition=partition)
+            self._producer.produce(self.name, value, partition=partition, on_delivery=acknowledged)
             self._producer.poll(0)
         assert self._producer.flush(30) == 0
+        assert refused == []
 
     def expire(self, partition: int, before: int) -> None:
         """Let the records before an offset be gone, as retention does."""

@@ -21,7 +21,6 @@ from tests.warm import Command
 T = TypeVar("T")
 TALLY = (sys.executable, "-m", "tallystick.cli.main")
 ROLE = (sys.executable, "-m", "tallystick.cli.run")
-SAMPLE = Path(__file__).parents[2] / "shared" / "samples" / "cowrie" / "cowrie-3.1.4.json.gz"
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -11,11 +11,12 @@ import psutil
 import pytest
 
 from tallystick.settings import Settings
+from tests import sample
 from tests.loads import SUCCEEDED, ask, standings, verdicts
-from tests.support import SAMPLE, TALLY, environment, eventually, tally_json
+from tests.support import TALLY, environment, eventually, tally_json
 from tests.warm import Command
 
-EVENTS, SESSIONS = 3_552, 324
+EVENTS, SESSIONS = sample.EVENTS, sample.SESSIONS
 BATCH = 50
 KILLED_AFTER = (800, 1_900, 2_700)
 """After how many lines all processes are killed."""
@@ -66,8 +67,7 @@ def append(log: Path, lines: list[bytes]) -> None:
 
 @pytest.mark.timeout(420)
 def test_the_sample_arrives_exactly_however_often_everything_is_killed(settings: Settings, tmp_path: Path) -> None:
-    sample = gzip.decompress(SAMPLE.read_bytes()).splitlines(keepends=True)
-    assert len(sample) == EVENTS
+    whole = [line + b"\n" for line in sample.LINES]
     settings.home.mkdir(parents=True, exist_ok=True)
     log = tmp_path / "cowrie.json"
     archive = tmp_path / "cowrie.json.2026-11-23"
@@ -76,7 +76,7 @@ def test_the_sample_arrives_exactly_however_often_everything_is_killed(settings:
         with service(settings, log) as process:
             before = rows(settings)
             while written < part:
-                lines = sample[written : min(written + BATCH, part)]
+                lines = whole[written : min(written + BATCH, part)]
                 append(log, lines)
                 written += len(lines)
                 if written >= ROTATED_AFTER and not archive.with_name(archive.name + ".gz").exists():

@@ -15,11 +15,12 @@ import pytest
 from tallystick.contracts.cowrie import EVENTS
 from tallystick.kafka.consuming import read_whole
 from tallystick.settings import DatabaseSettings, Settings
+from tests import sample
 from tests.dumps import dump
 from tests.loads import STAGES, SUCCEEDED, Loaded, ask, letters, load, old, shares, stored, verdicts
 from tests.plugins.services import apart
 from tests.sinks import ready
-from tests.support import SAMPLE, json_of, tally, tally_here
+from tests.support import json_of, tally, tally_here
 
 GROWING = "growing"
 
@@ -68,7 +69,7 @@ def world(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     for name, lines in FILES.items():
         old(folder / name, b"".join(lines))
     old(folder / "a.json.gz", gzip.compress(b"".join(WHOLE)))
-    paths = [str(folder), *([str(SAMPLE)] if SAMPLE.exists() else [])]
+    paths = [str(folder), *([str(sample.GENUINE)] if sample.GENUINE.exists() else [])]
     url = f"sqlite:///{home / 'second.db'}"
     with apart(servers, home=home) as settings:
         with growing(folder / f"{GROWING}.json") as written:
@@ -119,7 +120,7 @@ class TestTheFirstLoad:
         assert world.first.result["succeeded"] is True
         assert world.first.result["problems"] == []
         found = {Path(source["name"]).name: verdicts(source) for source in world.first.result["sources"]}
-        names = [*SOURCES, f"{GROWING}.json", *([SAMPLE.name] if SAMPLE.exists() else [])]
+        names = [*SOURCES, f"{GROWING}.json", *([sample.GENUINE.name] if sample.GENUINE.exists() else [])]
         assert found == dict.fromkeys(names, SUCCEEDED)
 
     def test_a_file_under_two_names_and_once_gzipped_is_loaded_once(self, world: World) -> None:
@@ -153,9 +154,9 @@ class TestTheFirstLoad:
         assert (source["lines"], source["dead_letters"]) == (source["events"], 0)
 
     def test_the_genuine_sample_has_all_its_events_and_sessions(self, world: World) -> None:
-        if not SAMPLE.exists():
+        if not sample.GENUINE.exists():
             pytest.skip("optional: the genuine sample is not here")
-        source = world.first.source(SAMPLE)
+        source = world.first.source(sample.GENUINE)
         assert (source["lines"], source["events"], source["dead_letters"]) == (3_552, 3_552, 0)
         assert verdicts(source) == SUCCEEDED
         assert len(stored(world.settings, source["source"])) == 3_552

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from tallystick.settings import Settings
+from tests import sample
 from tests.dumps import count, dump
-from tests.foreign import SAMPLE_LINES
 from tests.loads import SUCCEEDED, letters, load, old, verdicts
 
 TABLES = ("raw_events", "session_summaries")
-EVENTS = [json.loads(line) for line in SAMPLE_LINES]
+EVENTS = [json.loads(line) for line in sample.LINES]
 PRETTY = b"\n".join(json.dumps(event, indent=4).encode() for event in EVENTS) + b"\n"
 
 
@@ -19,16 +19,16 @@ def test_the_sample_in_every_form_is_one_set_of_rows(settings: Settings, tmp_pat
     old(folder / "cowrie.json.2026-11-21", PRETTY)
     done = load(settings, str(folder))
     assert done.code == 0, done.said
-    assert [count(settings, table) for table in TABLES] == [3_552, 324]
+    assert [count(settings, table) for table in TABLES] == [sample.EVENTS, sample.SESSIONS]
     before = dump(settings)["raw_events"]
     array = old(folder / "cowrie.json.2026-11-22", json.dumps(EVENTS).encode())
-    lines = old(folder / "cowrie.json.2026-11-23", b"\n".join(SAMPLE_LINES) + b"\n")
+    lines = old(folder / "cowrie.json.2026-11-23", b"\n".join(sample.LINES) + b"\n")
     again = load(settings, str(tmp_path / "archive"))
     assert again.code == 0, again.said
     assert verdicts(again.source(array)) == verdicts(again.source(lines)) == SUCCEEDED
-    assert (again.source(array)["events"], again.source(lines)["events"]) == (3_552, 3_552)
+    assert (again.source(array)["events"], again.source(lines)["events"]) == (sample.EVENTS, sample.EVENTS)
     assert dump(settings)["raw_events"] == before
-    assert len(before) == 3_552
+    assert len(before) == sample.EVENTS
 
 
 def test_what_rotation_cut_is_a_letter_and_the_format_may_be_told(settings: Settings, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from tallystick.contracts.topics import DEAD_LETTERS, STAGES
 from tallystick.errors import ServiceError, UsageError
 from tallystick.kafka.consuming import read_whole
 from tallystick.settings import Settings
-from tests.foreign import SAMPLE_LINES, SAMPLE_RECORDS, Foreign, foreign_topic
+from tests import sample
+from tests.foreign import SAMPLE_RECORDS, Foreign, foreign_topic
 from tests.sinks import stopping
 from tests.support import eventually
 
@@ -82,14 +83,14 @@ def test_the_genuine_sample_arrives_by_session_as_the_lines_of_the_log(
     cowrie.write(SAMPLE_RECORDS)
     to_end(kafka_settings, cowrie)
     held = Held(kafka_settings)
-    assert held.lines() == sorted(SAMPLE_LINES), "byte for byte what Cowrie writes into its log"
-    assert len({(sensor, session) for sensor, session, _ in held.events}) == 324
-    assert held.counts() == {"lines": 3_552, "events": 3_552}
+    assert held.lines() == sorted(sample.LINES), "byte for byte what Cowrie writes into its log"
+    assert len({(sensor, session) for sensor, session, _ in held.events}) == sample.SESSIONS
+    assert held.counts() == {"lines": sample.EVENTS, "events": sample.EVENTS}
     assert set(held.positions.values()) == {1}
     assert {checkpoint.claimed for checkpoint in held.checkpoints.values()} == {True}
     started = [said for said in held.said if isinstance(said, Started)]
     assert {said.name for said in started} == {f"{cowrie.name}/{number}" for number in range(3)}
-    assert sum(said.reach.end for said in started if said.reach) == 3_552
+    assert sum(said.reach.end for said in started if said.reach) == sample.EVENTS
 
 
 def test_it_goes_on_where_it_was_and_sends_nothing_again(kafka_settings: Settings, cowrie: Foreign) -> None:

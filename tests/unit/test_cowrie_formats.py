@@ -14,8 +14,8 @@ from producers.cowrie.formats import Format, detect, guess
 from tallystick.contracts.cowrie import event_digest
 from tallystick.contracts.sources import log_source_id
 from tallystick.contracts.stages import Claimed
+from tests import sample
 from tests.reading_world import World
-from tests.support import SAMPLE
 
 Event = dict[str, object]
 EVENTS: list[Event] = [
@@ -140,13 +140,12 @@ def test_positions_are_where_the_objects_begin(world: World, tmp_path: Path) -> 
             assert json.dumps(value, separators=(",", ":")).encode() == event
 
 
-def test_the_genuine_sample_has_the_same_identities_in_every_form(world: World, tmp_path: Path) -> None:
-    lines = gzip.decompress(SAMPLE.read_bytes()).splitlines()
-    events = [json.loads(line) for line in lines]
+def test_a_whole_log_has_the_same_identities_in_every_form(world: World, tmp_path: Path) -> None:
+    events = [json.loads(line) for line in sample.LINES]
     world.run(old(tmp_path / "p.json", as_pretty(events)), old(tmp_path / "a.json", as_array(events)))
     found = sent(world)
-    assert len(found) == 2 * len(lines)
-    assert {event_digest(line) for line in found} == {event_digest(line) for line in lines}
+    assert len(found) == 2 * sample.EVENTS
+    assert {event_digest(line) for line in found} == {event_digest(line) for line in sample.LINES}
 
 
 TOKENS = [
