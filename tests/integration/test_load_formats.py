@@ -32,13 +32,14 @@ def test_the_sample_in_every_form_is_one_set_of_rows(settings: Settings, tmp_pat
 
 
 def test_what_rotation_cut_is_a_letter_and_the_format_may_be_told(settings: Settings, tmp_path: Path) -> None:
-    log = old(tmp_path / "cowrie.json", PRETTY[200:40_000])
+    cut = PRETTY[PRETTY.index(b'"', 200) : 40_000]
+    log = old(tmp_path / "cowrie.json", cut)
     done = load(settings, "--format", "pretty", str(log))
     source = done.source(log)
     assert done.code == 0, done.said
     assert verdicts(source) == SUCCEEDED
     first, last = letters(settings, source["source"])
     assert (first.position, first.reason, last.reason) == (0, "not part of an object", "unfinished last line")
-    assert PRETTY[200:40_000].startswith(first.payload)
-    assert PRETTY[200:40_000].endswith(last.payload)
+    assert cut.startswith(first.payload)
+    assert cut.endswith(last.payload)
     assert source["lines"] == source["events"] + 2

@@ -526,7 +526,8 @@ def test_no_command_holds_up_the_fold() -> None:
 def naive(events: list[dict[str, Any]]) -> dict[str, Any]:
     ids = [str(each["eventid"]) for each in events]
     times = sorted(str(each["timestamp"]) for each in events)
-    typed = [" ".join(each["input"].split()) for each in events if each["eventid"] == "cowrie.command.input"]
+    inputs = [each["input"] for each in events if each["eventid"] == "cowrie.command.input"]
+    typed = [" ".join(typed.split())[:MAX_COMMAND_CHARS] for typed in inputs]
     return {
         "event_count": len(events),
         "first_event_at": times[0],
