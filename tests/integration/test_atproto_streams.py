@@ -1,5 +1,6 @@
 """Captured streams from a server on loopback into Kafka, by the roles: records, cursors, notices."""
 
+import asyncio
 import json
 import subprocess
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trustme
+from aiohttp import web
 
 from producers.atproto.hosts import host_of
 from producers.checkpoints import read_checkpoints
@@ -170,15 +172,22 @@ def test_every_control_frame_has_its_outcome(place: Settings) -> None:
     captured = {path.name[:-7]: list(frames(path.name[:-3])) for path in Path(FIXTURES).glob("*_*.bin.gz")}
     server = Server(captured["err_neg_cursor"])
     server.documents = DOCUMENTS
+
+    async def refuse_what_is_done(response: web.WebSocketResponse, _: web.Request) -> None:
+        # A stream that ends lets go of the events at which it still is.
+        await asyncio.to_thread(eventually, lambda: position(place, server), until=lambda at: at == OTHER_LAST)
+        for frame in captured["err_future_cursor"]:
+            await response.send_bytes(frame)
+
     server.scripts.extend(
         [
             send(*captured["err_neg_cursor"][:4], *captured["err_bad_cursor"], then=close(1008, "InternalServerError")),
-            send(*captured["info_outdated_cursor"], *captured["err_future_cursor"]),
+            send(*captured["info_outdated_cursor"], then=refuse_what_is_done),
         ]
     )
     with serving(server):
         with role(place, server, "--from", "oldest") as process:
-            process.wait(30)
+            process.wait(90)
         assert process.returncode == CONFIGURATION_CODE
         assert [(n.kind, n.before, n.after) for n in notices(place, server)] == [
             (NoticeKind.DISCONNECTED, 4, 0),
