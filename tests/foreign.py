@@ -35,8 +35,13 @@ class Foreign:
         found = self._admin.list_topics(self.name).topics[self.name]
         return found.error is None and all(part.leader >= 0 for part in found.partitions.values())
 
+    def _is_gone(self) -> bool:
+        return self.name not in self._admin.list_topics().topics  # asked for by name, a broker may make it anew
+
     def delete(self) -> None:
         self._admin.delete_topics([self.name], operation_timeout=10)[self.name].result()
+        # The controller answers before the broker knows: until then it goes on with the old topic.
+        eventually(self._is_gone)
 
     def write(self, values: Iterable[bytes | None], *, partition: int = -1) -> None:
         """Write records and wait for their acknowledgement."""
