@@ -83,7 +83,9 @@ def test_20_21_of_two_at_one_medium_one_works_and_another_medium_of_the_same_con
     assert codes[2][0] == ExitCode.DONE, codes[2][1]
     assert query(engine, "SELECT count(*), max(attempt) FROM sources WHERE kind = 'media.tree'") == [(2, 1)]
     assert query(engine, "SELECT count(*), count(DISTINCT blobid) FROM media_copies") == [(6, 3)]
-    assert query(engine, "SELECT stage, count(*) FROM media_runs WHERE exit_code = 0 GROUP BY 1 ORDER BY 1") == [
+    # A command whose worker gives it away before it has committed may be carried out twice, to the same end.
+    done = "SELECT stage, count(DISTINCT medium) FROM media_runs WHERE exit_code = 0 GROUP BY 1 ORDER BY 1"
+    assert query(engine, done) == [
         (ARCHIVED, 2),
         (COPIED, 2),
         (ENUMERATED, 2),
