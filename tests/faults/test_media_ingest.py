@@ -90,6 +90,8 @@ def test_20_21_of_two_at_one_medium_one_works_and_another_medium_of_the_same_con
         (COPIED, 2),
         (ENUMERATED, 2),
     ]
+    at_once = "a.medium = b.medium AND a.run < b.run AND (a.ended_at IS NULL OR a.ended_at > b.started_at)"
+    assert query(engine, f"SELECT a.run, b.run FROM media_runs a JOIN media_runs b ON {at_once}") == []
 
 
 def test_20_a_medium_that_another_run_holds_is_left_to_it(
