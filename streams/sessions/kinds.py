@@ -12,7 +12,7 @@ from streams.sessions.events import Event
 from streams.sessions.ssh_keys import InjectedKey
 from streams.sessions.values import earlier, file_name, fit, milliseconds, port, whole
 from tallystick.contracts.cowrie import CommandSeen, FileSeen, InjectedSeen, KeySeen, LoginSeen, TunnelSeen
-from tallystick.contracts.risk import of_kind
+from tallystick.contracts.risk import is_command, of_kind
 
 Adder = Callable[[Aggregate, Event, str, int, int], None]
 
@@ -184,7 +184,7 @@ _KINDS = {eventid: (of_kind(eventid), add) for eventid, add in _ADDERS.items()}
 def _unknown_kind(eventid: str) -> tuple[int, Adder | None]:
     """Return what a kind without an adder of its own is worth, and the adder that its name suggests."""
     add = None
-    if "cowrie.command" in eventid:
+    if is_command(eventid):
         add = _add_command
     elif eventid.startswith("cowrie.login"):
         add = _add_login

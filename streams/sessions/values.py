@@ -21,8 +21,7 @@ def fit(text: str | None, most: int = MAX_NAME_CHARS) -> tuple[str, int]:
     """Return storable text of up to `most` characters, and by how many it was cut. A missing text is an empty one."""
     if not text:
         return "", 0
-    if not text.isascii() or "\0" in text:
-        text = printable(text)
+    text = printable(text)
     return (text, 0) if len(text) <= most else (text[:most], len(text) - most)
 
 
